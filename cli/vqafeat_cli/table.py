@@ -77,10 +77,10 @@ def table(
       vqafeat table li-figure-3 --images imagenet=sample/ --images koniq=koniq10k/ --plots plots/
     """
     from vqafeat.paper_tables import table_names
-    from vqafeat.paper_tables.fits import FitCache
     from vqafeat.paper_tables.format import RENDERERS
     from vqafeat.paper_tables.load import load_table
     from vqafeat.paper_tables.run import recorded_result, run_table
+    from vqafeat.paper_tables.sources import FitCache
 
     if bool(names) == every:
         raise click.UsageError("name one table or more (`vqafeat list tables`), or give --all.")

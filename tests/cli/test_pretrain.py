@@ -109,7 +109,7 @@ def test_pretrain__refuses_bad_images_before_work_starts(run: Run, make_set: Mak
     assert ended.code == 1
     assert "2 of 20 images cannot be used: " in ended.err
     assert "03.png' does not exist" in ended.err
-    assert "04.png' is no image that Pillow reads" in ended.err
+    assert "04.png' is not an image that Pillow can read" in ended.err
 
 
 def test_coral__prints_distances_of_images_and_stores(

@@ -1,5 +1,5 @@
-"""The embedded image set: the same bytes from the same seed, labels that follow from what was done, and
-held-out places of their own.
+"""The demo image set: the same bytes from the same seed, labels that follow from the distortions, and places
+that do not overlap.
 """
 
 import csv
@@ -81,17 +81,15 @@ def test_plan_image_versions__crops_do_not_overlap() -> None:
 
 
 def test_make_image_demo__refuses_wrong_folders_and_settings(tmp_path: Path) -> None:
-    with pytest.raises(
-        ArgumentError, match=f"contents is 99: the two photographs give 1 to {MOST_IMAGE_CONTENTS}"
-    ):
+    with pytest.raises(ArgumentError, match="image demo: contents: 99 must be less than or equal to 80"):
         make_image_demo(tmp_path / "a", contents=99)
-    with pytest.raises(ArgumentError, match="seed is -1: give a whole number of at least 0"):
+    with pytest.raises(ArgumentError, match="seed: -1 must be greater than or equal to 0"):
         make_image_demo(tmp_path / "a", seed=-1)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "photo.jpg").write_text("mine")
     with pytest.raises(
         DatasetError,
-        match=r"own holds photo.jpg but no images.json, so it is not an image set of ours: choose an empty",
+        match=r"own' holds photo.jpg but no images.json, so it is not an image set; choose an empty folder",
     ):
         make_image_demo(tmp_path / "own")
     make_image_demo(tmp_path / "a", contents=1)

@@ -1,4 +1,4 @@
-"""The embedded data set: the same bytes from the same seed, decoded as versions.csv claims."""
+"""The demo data set: the same bytes from the same seed, decoded as versions.csv claims."""
 
 import csv
 import json
@@ -143,7 +143,7 @@ def test_make_demo__makes_missing_and_changed_videos_again(own_copy: Path, demo:
 def test_make_demo__does_not_overwrite_a_set_of_other_settings(own_copy: Path) -> None:
     with pytest.raises(
         DatasetError,
-        match=r"holds a demo with .*'seed': 0.*, not .*'seed': 1.*: delete the folder or choose another one",
+        match=r"holds a demo with .*'seed': 0.*, not .*'seed': 1.*; delete the folder or choose another one",
     ):
         make_demo(own_copy, seed=1, contents=1, seconds=SECONDS)
 
@@ -151,8 +151,7 @@ def test_make_demo__does_not_overwrite_a_set_of_other_settings(own_copy: Path) -
 def test_make_demo__does_not_overwrite_a_foreign_folder(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("video,mos\n", encoding="utf-8")
     with pytest.raises(
-        DatasetError,
-        match=r"holds labels.csv but no demo.json, so it is not a demo of ours: choose an empty folder",
+        DatasetError, match=r"holds labels.csv but no demo.json, so it is not a demo; choose an empty folder"
     ):
         make_demo(tmp_path)
 
@@ -160,24 +159,24 @@ def test_make_demo__does_not_overwrite_a_foreign_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({"settings": {}, "sha256": 3})])
 def test_make_demo__reports_a_damaged_marker(tmp_path: Path, text: str) -> None:
     (tmp_path / "demo.json").write_text(text, encoding="utf-8")
-    with pytest.raises(DatasetError, match=r"demo.json is not the marker of a demo .*: delete the folder"):
+    with pytest.raises(DatasetError, match=r"demo.json' is not the marker of a demo .*; delete the folder"):
         make_demo(tmp_path)
 
 
 def test_make_demo__refuses_wrong_arguments(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match="seed is -1: give a whole number of at least 0"):
+    with pytest.raises(ArgumentError, match="demo: seed: -1 must be greater than or equal to 0"):
         make_demo(tmp_path, seed=-1)
-    with pytest.raises(ArgumentError, match="contents is 13: the two photographs give 1 to 12"):
+    with pytest.raises(ArgumentError, match="contents: 13 must be less than or equal to 12"):
         make_demo(tmp_path, contents=13)
-    with pytest.raises(ArgumentError, match="contents is 0: the two photographs give 1 to 12"):
+    with pytest.raises(ArgumentError, match="contents: 0 must be greater than or equal to 1"):
         make_demo(tmp_path, contents=0)
-    with pytest.raises(ArgumentError, match="severities is 6: a content has each kind at 1 to 5 severities"):
+    with pytest.raises(ArgumentError, match="severities: 6 must be less than or equal to 5"):
         make_demo(tmp_path, severities=6)
-    with pytest.raises(ArgumentError, match=r"seconds is nan: give 0\.5 to 10 seconds a video"):
+    with pytest.raises(ArgumentError, match=r"seconds: nan must be less than or equal to 10"):
         make_demo(tmp_path, seconds=float("nan"))
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(ArgumentError, match=r"root is .*file, which is a file: name a folder"):
+    with pytest.raises(ArgumentError, match=r"root is '.*file', which is a file; name a folder"):
         make_demo(tmp_path / "file")
 
 

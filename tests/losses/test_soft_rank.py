@@ -135,7 +135,9 @@ def test_soft_ranks__of_values_that_are_not_finite_are_nan(regularisation: str) 
 
 
 def test_soft_ranks__refuse_wrong_arguments() -> None:
-    with pytest.raises(ArgumentError, match=r"values has the shape \(2, 3\); it has to be a vector"):
+    with pytest.raises(
+        ArgumentError, match=r"values has the shape \(2, 3\); it has to be a non-empty vector"
+    ):
         soft_ranks(torch.zeros(2, 3))
     with pytest.raises(ArgumentError, match=r"strength is 0; it has to be above 0 and finite, as 0.1"):
         soft_ranks(torch.zeros(2), strength=0)

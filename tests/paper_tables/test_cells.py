@@ -12,10 +12,9 @@ from tests.helpers.tables import MakeTable
 from vqafeat.backbones.feature_set import FeatureExtractor, build_extractors
 from vqafeat.errors import DatasetError
 from vqafeat.paper_tables.figures import plot_table
-from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.format import cell_text
 from vqafeat.paper_tables.run import TableResult, check, run_table
-from vqafeat.paper_tables.sources import FeatureStores
+from vqafeat.paper_tables.sources import FeatureStores, FitCache
 from vqafeat.paper_tables.table import PaperTable
 from vqafeat.pretraining.coral import image_features, image_paths
 from vqafeat.store import FeatureStore

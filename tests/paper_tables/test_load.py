@@ -128,7 +128,7 @@ def test_published__parses_numbers_as_papers_print_them() -> None:
     assert (about.value, about.approximate, about.text) == (0.8, True, "≈ 0.8")
     assert negative is not None
     assert (negative.value, negative.text) == (-1.2e-5, "−1.2e-5")
-    with pytest.raises(DatasetError, match=r"'0,8' has to be a number such as 0\.804"):
+    with pytest.raises(DatasetError, match=r"published is '0,8'; write a number such as 0\.804"):
         Published.parse("0,8")
 
 
@@ -151,15 +151,12 @@ def test_table_of__joins_settings_of_run_row_group_and_column(make_table: MakeTa
     [
         ({"haed": "no-time"}, r"table 'tiny-0\.toml', \[\[rows\]\] a: unknown key 'haed': did you mean head"),
         ({"head": "no-tim"}, r"row 'a', column 'SROCC': unknown head 'no-tim': did you mean no-time"),
-        ({"published": "0.1 0.2"}, r"published has 2 values for 1 columns; write - where there is none"),
-        ({"published": 0.1}, r"published is 0\.1; it has to be a text"),
-        ({"published": "x"}, r"row 'a': published value 'x' has to be a number"),
+        ({"published": "0.1 0.2"}, r"published has 2 values for 1 columns; write one per column, - for none"),
+        ({"published": 0.1}, r"published is 0\.1; it has to be a text with one value per column"),
+        ({"published": "x"}, r"row 'a': published is 'x'; write a number"),
         ({"kind": "fitt"}, r"unknown type of cell 'fitt': did you mean fit"),
         ({"features": "resnet19"}, r"unknown backbone 'resnet19': did you mean resnet1"),
-        (
-            {"features": ""},
-            r"not both named; name both, or set quoted = true for a cell that is not measured",
-        ),
+        ({"features": ""}, r"datasets or features is missing; name both, or set quoted = true for a cell"),
         ({"datasets": ["a", "a"]}, r"name each data set once"),
         ({"splits": 0}, r"splits is 0; it has to be at least 1"),
         ({"statistic": "mode"}, r"statistic: 'mode' must be 'mean', 'mean-std' or 'median'"),

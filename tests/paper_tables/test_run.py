@@ -15,10 +15,9 @@ from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.metrics import Metrics
 from vqafeat.paper_tables.cells import CellResult, Measured
 from vqafeat.paper_tables.cells.runs import average
-from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.format import cell_text, notes
 from vqafeat.paper_tables.run import TableResult, check, recorded_result, run_table
-from vqafeat.paper_tables.sources import FeatureStores, commands_for
+from vqafeat.paper_tables.sources import FeatureStores, FitCache, commands_for
 from vqafeat.paper_tables.table import Cell, PaperTable
 from vqafeat.training.results import MetricsSummary, Summary
 
@@ -221,7 +220,7 @@ def test_run_table__plcc_without_a_mapping_is_next_to_the_mapped_one(
     assert plcc.plain_value == pytest.approx(plain)
     # two test videos a split are few
     assert cell_text(plcc, 3).endswith(f"‡ [{plain:.3f}]")
-    assert any("‡ measured on fewer than 20 test videos a split" in line for line in notes(result))
+    assert any("‡ measured on fewer than 20 test videos per split" in line for line in notes(result))
     assert "[" not in cell_text(srocc, 3)
     assert any("[without a mapping]" in line for line in notes(result))
 
@@ -275,7 +274,7 @@ def test_recorded_result__fills_its_row(make_table: MakeTable, tmp_path: Path) -
         False,
         False,
     ]  # nor is the average with it compared
-    assert "live-vqc: 10 videos are recorded, 12 printed, so that no difference is stated" in result.words
+    assert "live-vqc: 10 videos are recorded, 12 printed, so its difference is not stated" in result.words
     with pytest.raises(
         DatasetError, match="unlike names 'cvd2014', which is not recorded; name one of konvid, live-vqc"
     ):
@@ -286,7 +285,7 @@ def test_recorded_result__refuses_predictions_that_do_not_fit(make_table: MakeTa
     (tmp_path / "bad.npz").write_bytes(b"nothing")
     np.savez(tmp_path / "short.npz", **{"K/00/sq": np.arange(3.0)})
     table = recorded_study(make_table)
-    with pytest.raises(DatasetError, match=r"is no \.npz of recorded predictions"):
+    with pytest.raises(DatasetError, match=r"is not a file of recorded predictions .*; give the \.npz"):
         recorded_result(table, tmp_path / "bad.npz")
     with pytest.raises(DatasetError, match=r"lacks K/00/rq"):
         recorded_result(table, tmp_path / "short.npz")

@@ -10,10 +10,9 @@ from vqafeat.errors import StoreError
 from vqafeat.heads import HEADS
 from vqafeat.paper_tables import table_names
 from vqafeat.paper_tables.figures import plot_table
-from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.load import load_table
 from vqafeat.paper_tables.run import run_table
-from vqafeat.paper_tables.sources import DemoStores
+from vqafeat.paper_tables.sources import DemoStores, FitCache
 from vqafeat.paper_tables.table import TableFit
 from vqafeat.store import FeatureStore
 
@@ -35,7 +34,9 @@ def test_demo_stores__several_data_sets_share_the_contents(stores: Path) -> None
     assert {video.split for video in parts[0].videos} == {"train", "test", "test-1080p"}
     by_part = {(video.content, video.split) for video in parts[0].videos}
     assert len(by_part) == 4, "a content is in one official part"
-    with pytest.raises(StoreError, match="12 contents of 'demo' are too few to stand in for 5 data sets"):
+    with pytest.raises(
+        StoreError, match="'demo' has 12 contents, too few for 5 data sets; each needs at least 3"
+    ):
         small_stores(stores).sources(["a", "b", "c", "d", "e"])
 
 
@@ -59,7 +60,7 @@ def filled(name: str, stores: Path, runs: Path) -> None:
     assert all(actual.measured is not None for actual in requested)
     # p of a paired test over two splits is not defined
     assert all(np.isfinite(actual.value) for actual in requested if actual.cell.measure != "p")
-    assert "no result: 'demo' stands in for every data set" in result.words
+    assert "are not results: every data set is 'demo'" in result.words
     assert not result.missing
     written = plot_table(result, runs / "plots")
     assert bool(written) == bool(result.table.plot)

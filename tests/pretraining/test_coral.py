@@ -89,7 +89,9 @@ def test_image_features__equal_a_frame_in_the_extraction(make_set: MakeSet) -> N
         expected = gap_gsp(network.layer4(network.conv1(scaled)))  # type: ignore[operator]
         np.testing.assert_allclose(row, expected[0].numpy(), rtol=1e-4, atol=1e-5)
     (clips,) = build_extractors(["slowfast-fast"], {"slowfast-fast": "random"})
-    with pytest.raises(ArgumentError, match=r"--features slowfast-fast: 'slowfast-fast' sees clips of video"):
+    with pytest.raises(
+        ArgumentError, match=r"--features slowfast-fast: 'slowfast-fast' processes clips of video"
+    ):
         image_features(name, paths, clips, torch.device("cpu"))
 
 

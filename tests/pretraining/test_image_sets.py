@@ -34,7 +34,7 @@ def test_bid__has_the_deviation_of_its_grades(tmp_path: Path) -> None:
     )
     write_workbook(tmp_path / "DatabaseGrades.xlsx", [header, [1.0, 3.0, None, 2.0]])
     with pytest.raises(
-        DatasetError, match=r"images with fewer than two grades have no deviation: DatabaseImage0001.JPG"
+        DatasetError, match=r"at least two grades for a standard deviation: DatabaseImage0001.JPG"
     ):
         load_image_set(f"bid={tmp_path}")
     write_workbook(tmp_path / "DatabaseGrades.xlsx", [header, [1.5, 3.0, None, 2.0, 3.0]])
@@ -65,7 +65,9 @@ def test_clive__leaves_out_its_seven_training_images(tmp_path: Path) -> None:
     ]
     assert images[1].path == tmp_path / "a" / "Images" / "4.JPG"
     write_clive(tmp_path / "b", names, [1.0] * 9, [1.0] * 8)
-    with pytest.raises(DatasetError, match="9 names, 9 MOS and 8 deviations, but needs as many of each"):
+    with pytest.raises(
+        DatasetError, match="9 names, 9 MOS and 8 standard deviations, but needs as many of each"
+    ):
         load_image_set(f"clive={tmp_path / 'b'}")
     (tmp_path / "b" / "Data" / "AllMOS_release.mat").write_text("nothing")
     with pytest.raises(DatasetError, match=r"AllMOS_release.mat' is no MATLAB file of version 7.2 or older"):
@@ -141,15 +143,15 @@ def test_load_image_set__own_images_are_a_csv(make_set: MakeSet, tmp_path: Path)
     [
         (
             "image,mos\na.png,1\n",
-            r"has the columns image,mos; your own images have image,mos,std .* write one value for all",
+            r"has the columns image,mos, not image,mos,std and optionally content. .* write the same for all",
         ),
-        ("image,mos,std,note\na.png,1,1,x\n", "has the columns image,mos,std,note; your own images have"),
+        ("image,mos,std,note\na.png,1,1,x\n", "has the columns image,mos,std,note, not image,mos,std and"),
         (
             "image,mos,std\na.png,nan,1\n",
-            r"image set 'mine': .*bad.csv': 1 labels are not finite numbers, .*: a.png \(MOS nan, std 1.0\); "
-            r"correct these rows",
+            r"image set 'mine': .*bad.csv': 1 labels are not finite numbers .*: a.png \(MOS nan, std 1.0\); "
+            r"correct them",
         ),
-        ("image,mos,std\na.png,1,\n", r"with a deviation \(std\) of at least 0: a.png \(MOS 1.0, std nan\)"),
+        ("image,mos,std\na.png,1,\n", r"with a std of at least 0: a.png \(MOS 1.0, std nan\)"),
         ("image,mos,std\na.png,1,-2\n", r"a.png \(MOS 1.0, std -2.0\)"),
         ("image,mos,std\na.png,good,1\n", "1 labels are no numbers: line 2 'good'"),
         ("image,mos,std\na.png,1,1\na.png,2,1\n", "lists images twice: a.png"),
@@ -170,7 +172,7 @@ def test_load_image_set__refuses_arguments_that_name_no_set(tmp_path: Path) -> N
         load_image_set("koniq")
     with pytest.raises(UnknownNameError, match="unknown image set 'konic': did you mean koniq"):
         load_image_set(f"konic={tmp_path}")
-    with pytest.raises(DatasetError, match=r"is no folder; give the folder of 'bid' as it ships"):
+    with pytest.raises(DatasetError, match=r"is not a folder; give the folder of 'bid' as it ships"):
         load_image_set(f"bid={tmp_path / 'none'}")
     with pytest.raises(
         DatasetError,

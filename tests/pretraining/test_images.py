@@ -75,13 +75,13 @@ def write_bad(folder: Path) -> dict[str, str]:
     saved(folder / "float.tif", Image.fromarray(RGB[..., 0].astype(np.float32)))
     saved(folder / "range.tif", Image.fromarray(RGB[..., 0].astype(np.int32) - 5))
     return {
-        "text.jpg": "text.jpg' is no image that Pillow reads",
-        "empty.png": "empty.png' is no image that Pillow reads",
+        "text.jpg": "text.jpg' is not an image that Pillow can read",
+        "empty.png": "empty.png' is not an image that Pillow can read",
         "cut.jpg": r"cut.jpg' is a damaged image or cannot be read \(image file is truncated",
         "clear.png": "clear.png' is transparent in parts, and no background is known; save it without an "
         "alpha channel",
-        "float.tif": "float.tif' holds pixels of the kind 'F', not one of RGB, ",
-        "range.tif": r"range.tif' is a damaged image or cannot be read \(its numbers run from -5 to",
+        "float.tif": "float.tif' has the pixel mode 'F', not one of RGB, ",
+        "range.tif": r"range.tif' is a damaged image or cannot be read \(its values from -5 to .* 16 bits",
         "none.png": "none.png' does not exist",
     }
 
@@ -101,7 +101,7 @@ def test_check_images__finds_all_bad_images_before_work_starts(tmp_path: Path) -
     paths = [*good, *(tmp_path / name for name in bad)]
     with pytest.raises(
         DatasetError,
-        match=r"7 of 12 images cannot be used: .*text.jpg' is no image .*and 2 more\. Repair these files",
+        match=r"7 of 12 images cannot be used: .*text.jpg' is not an image .*and 2 more\. Repair these files",
     ):
         check_images(paths, 2)
 

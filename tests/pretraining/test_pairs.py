@@ -125,7 +125,7 @@ def test_draw_pairs__refuses_too_small_sets_by_name(make_set: MakeSet) -> None:
         ),
         (
             lambda own: DrawnPairs(own, (0,), (1,), np.array([[0, 1]])),
-            r"have to be \(pair, 2\) rows of its training part",
+            r"it has to be \(pair, 2\) indices of training images",
         ),
     ],
 )

@@ -14,8 +14,7 @@ from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_loading import ImageLoader, PairBatch, PairLoader
 from vqafeat.pretraining.data_parallel import DataParallel
 from vqafeat.pretraining.image_sets import load_image_set
-from vqafeat.pretraining.losses import pair_loss
-from vqafeat.pretraining.network import QualityNetwork, start_network
+from vqafeat.pretraining.network import QualityNetwork, pair_loss, start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
 from vqafeat.pretraining.trainer import (
     ComputeOptions,

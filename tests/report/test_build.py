@@ -19,10 +19,9 @@ from vqafeat.errors import ArgumentError, DatasetError, WeightsError
 from vqafeat.evaluation.model import Model
 from vqafeat.io import json_text
 from vqafeat.metrics import DEFAULT_MAPPING, fit_logistic
-from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.format import as_dict
 from vqafeat.paper_tables.run import run_table
-from vqafeat.paper_tables.sources import FeatureStores
+from vqafeat.paper_tables.sources import FeatureStores, FitCache
 from vqafeat.paper_tables.table import PaperTable
 from vqafeat.report import build_report, plots, rendered, write_report
 from vqafeat.report.build import NOT_TESTED, VideoFolder, report_run, worst_videos

@@ -1,4 +1,4 @@
-"""The embedded data set `demo`, which is made from two photographs, so that nothing is downloaded."""
+"""The demo data sets, made from two photographs of scikit-learn, so that nothing is downloaded."""
 
 from vqafeat.demo.video_set import DEMO_NAME, SCORE_NAME, SCORE_RANGE, make_demo
 

@@ -1,17 +1,19 @@
-"""Camera moves over the two photographs of scikit-learn: the pristine pictures of the embedded data set.
+"""Camera moves over the two photographs of scikit-learn: the pristine pictures of the demo data set.
 
 The camera's window has 256x144 pixels, each `zoom` photograph pixels wide, and pans, zooms, trembles and
 rolls by fractions of a pixel. Pictures are Y'CbCr 4:2:0 (BT.601, limited range), as the encoder takes them.
 The photograph is low-passed for the widest zoom and read by cubic splines, so that nothing aliases.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from vqafeat.errors import ArgumentError
 
 Pixels = NDArray[np.uint8]
 Plane = NDArray[np.float64]
@@ -19,25 +21,35 @@ Plane = NDArray[np.float64]
 WIDTH_PX, HEIGHT_PX = 256, 144
 FRAME_RATES_HZ = (24, 25, 30)
 MOST_CONTENTS = 12
-# Longer than the usual clip of 2 s and its widest field distance, so that the clip shows one direction.
+# longer than the usual clip of 2 s and its widest field distance, so that the clip shows one direction
 LEG_SECONDS = 2.25
 MARGIN_PX = 10.0
 PHOTOGRAPH_SIZE_PX = (640, 427)
-# Middle of each content's move in the photograph (x, y), and its zoom. The windows are wide and close to one
-# another, so that videos differ most in quality: even a network with random weights has something to find.
+# (x, y) of the middle of each content's move, and its zoom. The windows are wide and close together, so that
+# videos differ most in quality, which even features of random weights then show.
 PLACES = {
     "china.jpg": ((300, 195, 1.6), (330, 205, 1.75), (345, 225, 1.5), (300, 225, 1.7), (340, 210, 1.55)),
     "flower.jpg": ((310, 205, 1.65), (330, 220, 1.5), (325, 225, 1.75), (300, 205, 1.55), (345, 215, 1.7)),
 }
-_LAST_PLACE = (320, 214, 1.85)  # of both
+_LAST_PLACE = (320, 214, 1.85)  # in both photographs
 
 
-class Pictures(NamedTuple):
+@dataclass(frozen=True)
+class Pictures:
     """Pictures in Y'CbCr 4:2:0: luma (time, height, width), cb and cr (time, height / 2, width / 2)."""
 
     luma: Pixels
     cb: Pixels
     cr: Pixels
+
+    def __post_init__(self) -> None:
+        time, height, width = self.luma.shape
+        if {self.cb.shape, self.cr.shape} != {half := (time, height // 2, width // 2)}:
+            shapes = f"{self.cb.shape} and {self.cr.shape}"
+            raise ArgumentError(f"cb and cr have the shapes {shapes}; luma {self.luma.shape} needs {half}.")
+
+    def __iter__(self) -> Iterator[Pixels]:
+        return iter((self.luma, self.cb, self.cr))
 
     def at(self, index: NDArray[np.int64]) -> "Pictures":
         """Return the pictures at `index` (time,), in that order."""
@@ -50,7 +62,7 @@ class Camera:
 
     Attributes:
         first_centre_px, last_centre_px: (x, y) in photograph pixels.
-        first_zoom, last_zoom: photograph pixels a picture pixel.
+        first_zoom, last_zoom: photograph pixels per picture pixel.
     """
 
     photograph: str
@@ -64,6 +76,11 @@ class Camera:
     shake_px: float
     roll_degrees: float
     shake_seed: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if min(self.first_zoom, self.last_zoom) <= 0 or self.shake_px < 0:
+            values = f"zooms are {self.first_zoom} and {self.last_zoom}, shake_px is {self.shake_px}"
+            raise ArgumentError(f"{values}; zooms have to be above 0, and shake_px at least 0.")
 
     def render(self, seconds: NDArray[np.float64]) -> Pictures:
         """Return the pictures seen at `seconds` (time,)."""
@@ -84,6 +101,8 @@ class Camera:
 
 def plan_camera(seed: int, content: int) -> Camera:
     """Return the camera of a content, 0 … 11; photograph, frame rate and move do not depend on the seed."""
+    if not 0 <= content < MOST_CONTENTS:
+        raise ArgumentError(f"content is {content}; it has to be 0 to {MOST_CONTENTS - 1}.")
     rng = np.random.default_rng((seed, content, 1))
     position, photograph = content // 2, tuple(PLACES)[content % 2]
     x, y, usual_zoom = (*PLACES[photograph], _LAST_PLACE)[position]
@@ -100,7 +119,7 @@ def plan_camera(seed: int, content: int) -> Camera:
     reach = MARGIN_PX + 0.5 * max(first_zoom, last_zoom) * np.array([WIDTH_PX, HEIGHT_PX])
     size = np.array(PHOTOGRAPH_SIZE_PX, dtype=np.float64)
     longest = np.maximum(size / 2 - reach, 0)
-    leg = np.clip(leg, -longest, longest)
+    leg = leg.clip(-longest, longest)
     middle = np.array([size[0] - x if position % 2 else x, y]) + rng.uniform(-15, 15, 2)
     centre = np.clip(middle, reach + abs(leg), size - reach - abs(leg))
     first, last = centre - leg, centre + leg
@@ -121,8 +140,8 @@ def plan_camera(seed: int, content: int) -> Camera:
 
 @cache
 def photographs() -> dict[str, Plane]:
-    """Return the two photographs by name, (height, width, 3) RGB, 0 to 1."""
-    from sklearn.datasets import load_sample_image  # costs a second, and only the demo needs it
+    """Return name → photograph, (height, width, 3) RGB, 0 to 1."""
+    from sklearn.datasets import load_sample_image  # the import takes a second
 
     return {name: load_sample_image(name) / 255.0 for name in PLACES}
 
@@ -133,19 +152,18 @@ def _spline_planes(photograph: str, mirrored: bool, widest_zoom: float) -> tuple
     red, green, blue = np.moveaxis(image[:, ::-1] if mirrored else image, 2, 0)
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     planes = (16 + 219 * luma, 128 + 112 / 0.886 * (blue - luma), 128 + 112 / 0.701 * (red - luma))
-    smooth = [_low_pass(plane, widest_zoom * step) for plane, step in zip(planes, (1, 2, 2), strict=True)]
-    luma, cb, cr = (ndimage.spline_filter(plane, order=3, mode="mirror") for plane in smooth)
+    # sampling every s pixels needs a blur of about s / 2, of which the photograph's pixels have 1 / 2
+    sigmas = (0.5 * np.sqrt(max((widest_zoom * step) ** 2 - 1, 0)) for step in (1, 2, 2))
+    luma, cb, cr = (
+        ndimage.spline_filter(ndimage.gaussian_filter(plane, sigma, mode="mirror"), order=3, mode="mirror")
+        for plane, sigma in zip(planes, sigmas, strict=True)
+    )
     return luma, cb, cr
-
-
-def _low_pass(plane: Plane, step: float) -> Plane:
-    # A sampling step of s pixels needs a blur of about s / 2; the photograph's own pixels are one of 1 / 2.
-    return ndimage.gaussian_filter(plane, 0.5 * np.sqrt(step**2 - 1), mode="mirror") if step > 1 else plane
 
 
 def _window(plane: Plane, centre: Plane, zoom: float, roll: float, *, step: int) -> Pixels:
     shape = (HEIGHT_PX // step, WIDTH_PX // step)
-    # Chroma samples are sited as in MPEG-2: on the even luma columns, between two luma rows.
+    # chroma samples are sited as in MPEG-2: on the even luma columns, between two luma rows
     origin = np.array([(step - 1) / 2 - (HEIGHT_PX - 1) / 2, -(WIDTH_PX - 1) / 2])
     turn = zoom * np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
     offset = centre[::-1] + turn @ origin

@@ -7,14 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqafeat.demo.camera import Pictures, Pixels
+from vqafeat.errors import ArgumentError
 
 Index = NDArray[np.int64]
 
 MOST_SEVERE = 5
-# so low that the distortion is visible and not the encoder
-NEAR_LOSSLESS_CRF = 8.0
-# The farthest partner of a woven field, which must be rendered beyond the clip's end.
-FIELDS_BEYOND_END = 6
+NEAR_LOSSLESS_CRF = 8.0  # the encoder adds no visible distortion
+FIELDS_BEYOND_END = 6  # the largest distance of two woven fields
 PRISTINE_SCORE = 90.0
 FLICKER_HZ = 6.0
 LONGEST_FREEZE = 4
@@ -22,7 +21,7 @@ LONGEST_FREEZE = 4
 
 @dataclass(frozen=True)
 class Clip:
-    """A pristine clip: two fields a frame, and FIELDS_BEYOND_END more."""
+    """A pristine clip: two fields per frame, and FIELDS_BEYOND_END more after the last frame."""
 
     fields: Pictures
     frame_rate_hz: int
@@ -40,18 +39,26 @@ def as_shown(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) 
 
 @dataclass(frozen=True)
 class Distortion:
-    """A kind of version: `amounts` in `unit` at severities 1 … 5; `slope` is in proxy-score points a step."""
+    """A kind of version: `amounts` in `unit` at severities 1 … 5, each `slope` proxy-score points lower."""
 
     unit: str
     amounts: tuple[float, ...]
     slope: float
 
+    def __post_init__(self) -> None:
+        if len(self.amounts) not in {0, MOST_SEVERE} or self.slope < 0:
+            values = f"amounts are {self.amounts}, slope is {self.slope}"
+            raise ArgumentError(f"{values}; give {MOST_SEVERE} amounts or none, and a slope of at least 0.")
+
     def amount(self, severity: int) -> float:
         """Return the amount at a severity; 0 at severity 0."""
+        if not 0 <= severity <= len(self.amounts):
+            raise ArgumentError(f"severity is {severity}; it has to be 0 to {len(self.amounts)}.")
         return self.amounts[severity - 1] if severity else 0.0
 
     def score(self, severity: int) -> float:
-        """Return the proxy score at a severity, before rater noise."""
+        """Return the proxy score at a severity, without noise."""
+        self.amount(severity)  # refuses a severity that this kind does not have
         return PRISTINE_SCORE - self.slope * severity
 
 
@@ -62,7 +69,7 @@ class Kind(Distortion):
     Attributes:
         shown: (frames, amount, generator) → the field that each frame shows.
         alter: (clip, shown, amount, generator) → the pictures.
-        amount_is_crf: whether the encoder distorts, at the amount as its constant rate factor.
+        amount_is_crf: whether the encoder distorts, with the amount as its constant rate factor.
     """
 
     shown: Callable[[int, float, np.random.Generator], Index] = every_frame
@@ -75,7 +82,7 @@ class Kind(Distortion):
 
 
 def _point_sampled(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) -> Pictures:
-    # Decimation without a low-pass to the middles of cells of `amount` pixels, then sample-and-hold.
+    # each cell of `amount` pixels shows its middle pixel: decimation without a low-pass
     def decimated(plane: Pixels) -> Pixels:
         rows, columns = (
             np.floor((np.floor(np.arange(size) / amount) + 0.5) * amount).astype(np.int64).clip(max=size - 1)
@@ -97,7 +104,7 @@ def _interlaced(clip: Clip, shown: Index, amount: float, rng: np.random.Generato
 
 
 def _uneven_cadence(frames: int, amount: float, rng: np.random.Generator) -> Index:
-    # Pictures taken every five fields can only be shown for unequal numbers of frames, 3:2.
+    # a picture taken every five fields, for example, is shown for three frames and for two in turn
     hold = round(amount)
     return np.asarray(hold * (2 * np.arange(frames, dtype=np.int64) // hold))
 
@@ -117,7 +124,7 @@ def _frozen(frames: int, amount: float, rng: np.random.Generator) -> Index:
         freezes.append(min(int(rng.integers(1, LONGEST_FREEZE + 1)), lost - sum(freezes)))
     kept = frames - lost
     held = np.ones(kept, dtype=np.int64)
-    # Each freeze follows another frame that arrived, so that two never run into one.
+    # each freeze follows another frame that arrived, so that no two freezes merge
     held[rng.choice(kept, size=len(freezes), replace=False)] += np.array(freezes)
     starts = np.concatenate([[0], np.cumsum(held)[:-1]])
     return 2 * np.repeat(starts, held)

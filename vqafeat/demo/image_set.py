@@ -1,12 +1,12 @@
-"""The embedded image set: crops of two photographs in versions of known severity, with artificial opinions.
+"""The demo image set: crops of two photographs in versions of known severity, with artificial opinions.
 
-Nobody looked at these images. Each has 20 *proxy opinions*, drawn around
+No person rated these images. Each has 20 *proxy opinions* with the mean
 
     proxy score = 90 − slope(kind) · severity
 
-with a deviation of 8 points for what raters would agree on (pristine, blur, noise, compression), and of 20
-points for what is a matter of taste (exposure, colour). `mos` is the mean of the opinions, and `std` the
-deviation that they were drawn with, since the deviation of a sample would order images of one kind by chance.
+and a standard deviation of 8 points where raters would agree (pristine, blur, noise, compression), and of 20
+points where tastes differ (exposure, colour). `mos` is the mean of the 20 opinions. `std` is 8 or 20, because
+the standard deviation of a sample would order images of one kind by chance.
 
 Crops of one place in a photograph are one `content`. Places do not overlap.
 """
@@ -17,28 +17,30 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field, NonNegativeInt
 from scipy import ndimage
 
 from vqafeat.demo.camera import photographs
 from vqafeat.demo.distortions import MOST_SEVERE, Distortion
-from vqafeat.demo.video_set import check_seed_and_contents, read_marker, write_marker
+from vqafeat.demo.video_set import read_marker, write_marker
+from vqafeat.errors import ArgumentError
 from vqafeat.io import write_csv
+from vqafeat.schema import parse
 
 Samples = NDArray[np.float64]  # (height, width, 3) RGB, 0 to 255
 
 SIDE_PX, STEP_PX = 64, 68
-COLUMNS, ROWS = 9, 6
-PLACES_EACH = 40  # the cells with the most detail: a blurred sky is a sky, and its label would teach nothing
+PLACES_EACH = 40  # those with the most detail: a blurred sky looks like a sky
 MOST_IMAGE_CONTENTS = 2 * PLACES_EACH
 OPINIONS = 20
 SEVERITIES_EACH = 3
 AGREED_STD, DISPUTED_STD = 8.0, 20.0
-# part of the settings, to be raised when the same seed gives other files
-IMAGE_RECIPE = 1
+IMAGE_RECIPE = 1  # raised when the same seed gives other files
 MARKER, LABELS, VERSIONS, FOLDER = "images.json", "images.csv", "image_versions.csv", "images"
 
 
@@ -47,7 +49,7 @@ class ImageKind(Distortion):
     """A distortion of images.
 
     Attributes:
-        opinion_std: deviation of the proxy opinions.
+        opinion_std: standard deviation of the proxy opinions.
         alter: (samples, amount, generator) → samples, which are rounded and clipped afterwards.
     """
 
@@ -93,19 +95,16 @@ IMAGE_KINDS = {
 
 @dataclass(frozen=True)
 class ImageDemoSettings:
-    """Everything that the files depend on; `contents` from 1 to 80."""
+    """Everything that the files depend on."""
 
-    seed: int = 0
-    contents: int = MOST_IMAGE_CONTENTS
+    seed: NonNegativeInt = 0
+    contents: Annotated[int, Field(ge=1, le=MOST_IMAGE_CONTENTS)] = MOST_IMAGE_CONTENTS
     recipe: int = IMAGE_RECIPE
-
-    def __post_init__(self) -> None:
-        check_seed_and_contents(self.seed, self.contents, MOST_IMAGE_CONTENTS)
 
 
 @dataclass(frozen=True)
 class ImageVersion:
-    """One image as planned; `mos` is the mean of its proxy opinions, and `image` a path below the root."""
+    """A planned image; `image` is its path below the root."""
 
     image: str
     content: int
@@ -116,12 +115,12 @@ class ImageVersion:
 
 
 def make_image_demo(root: Path, seed: int = 0, contents: int = MOST_IMAGE_CONTENTS) -> Path:
-    """Make the embedded image set below `root`, or find the finished one; return the path of `images.csv`.
+    """Make the demo image set below `root`, or find the finished one; return the path of `images.csv`.
 
     Raises:
         DatasetError: `root` holds something else, or a set of other settings.
     """
-    settings = ImageDemoSettings(seed, contents)
+    settings = parse(ImageDemoSettings, {"seed": seed, "contents": contents}, "image demo", ArgumentError)
     versions = plan_image_versions(settings)
     present = [path.name for path in root.iterdir()] if root.is_dir() else []
     finished = read_marker(root / MARKER, settings, ("finished", bool), "an image set", present)
@@ -140,7 +139,7 @@ def make_image_demo(root: Path, seed: int = 0, contents: int = MOST_IMAGE_CONTEN
 
 
 def plan_image_versions(settings: ImageDemoSettings) -> list[ImageVersion]:
-    """Return what `make_image_demo` writes: of each content the pristine crop, and each kind three times."""
+    """Return the planned images: of each content the pristine crop, and each kind three times."""
     planned = []
     for content in range(settings.contents):
         for number, (name, kind) in enumerate(IMAGE_KINDS.items()):
@@ -171,7 +170,7 @@ def _places(photograph: int) -> list[tuple[int, int]]:
     grey = list(photographs().values())[photograph].mean(2)
     detail = ndimage.gaussian_gradient_magnitude(grey, 1.0)
     margin = (STEP_PX - SIDE_PX) // 2
-    cells = product(range(ROWS), range(COLUMNS))
+    cells = product(range(6), range(9))
     corners = [(row * STEP_PX + margin, column * STEP_PX + margin) for row, column in cells]
     means = [float(detail[top : top + SIDE_PX, left : left + SIDE_PX].mean()) for top, left in corners]
     return [corners[item] for item in np.argsort(means)[::-1][:PLACES_EACH]]

@@ -1,18 +1,18 @@
-"""The embedded data set: up to 12 contents in 13 versions each, as H.264 files with proxy scores.
+"""The demo data set: up to 12 contents in 13 versions each, as H.264 files with proxy scores.
 
-Nobody looked at these videos. The label is a **proxy score** on a scale of 0 to 100,
+No person rated these videos. The label is a **proxy score** on a scale of 0 to 100,
 
-    proxy score = clip(90 − slope(kind) · severity + noise, 0, 100),
+    proxy score = clip(90 − slope(kind) · severity + noise, 0, 100).
 
-with slopes 14 (compression), 12 (aliasing), 10 (interlacing), 8 (flicker), 7 (frame drop) and 6 (judder)
-points a severity step, severity 0 for the pristine version and 1 … 5 otherwise, and Gaussian noise of 2
-points in place of the raters' disagreement. A content has each kind at two severities. In contents 1 to 5,
-and again in 6 to 10, each kind takes every severity twice. A model that does well here has learned these
-distortions on two photographs, and nothing about people.
+The slope is 14 (compression), 12 (aliasing), 10 (interlacing), 8 (flicker), 7 (frame drop) or 6 (judder).
+The severity is 0 for the pristine version, and 1 … 5 otherwise. The noise is Gaussian with a standard
+deviation of 2. A content has each kind at two severities. In contents 1 to 5, and again in 6 to 10, each kind
+takes every severity twice. A model that does well here has learned these distortions on two photographs, and
+nothing about people.
 
-`labels.csv` (`video,mos,content`) holds the labels, `versions.csv` what was done to each video, `demo.json`
-the settings and, written last, the SHA-256 of every file. Contents from one photograph overlap, so that
-grouping by content separates them less than in a real data set.
+`labels.csv` (`video,mos,content`) holds the labels, `versions.csv` the distortion of each video, and
+`demo.json` the settings and, written last, the SHA-256 of every file. Contents from one photograph overlap,
+so that grouping by content separates them less than in a real data set.
 """
 
 import json
@@ -21,17 +21,19 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import av
 import numpy as np
 from av.codec.context import Flags
 from av.video.reformatter import ColorRange, Colorspace
+from pydantic import Field, NonNegativeInt
 
 from vqafeat.demo.camera import MOST_CONTENTS, Pictures, plan_camera
 from vqafeat.demo.distortions import FIELDS_BEYOND_END, KINDS, MOST_SEVERE, Clip, Index
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.io import summarize, write_bytes, write_csv
+from vqafeat.schema import parse
 
 
 def write_h264(path: Path, pictures: Pictures, frame_rate_hz: int, crf: float) -> None:
@@ -60,43 +62,24 @@ DEMO_NAME = "demo"
 SCORE_NAME = "proxy score"
 SCORE_RANGE = (0.0, 100.0)
 NOISE_POINTS = 2.0
-SHORTEST_SECONDS, LONGEST_SECONDS = 0.5, 10.0
-# part of the settings, raised when the same seed gives other files
-RECIPE = 1
+RECIPE = 1  # raised when the same seed gives other files
 MARKER, LABELS, VERSIONS, VIDEOS = "demo.json", "labels.csv", "versions.csv", "videos"
-
-
-def check_seed_and_contents(seed: int, contents: int, most: int) -> None:
-    """Refuse a seed or a number of contents that no demo has."""
-    if not isinstance(seed, int) or seed < 0:
-        raise ArgumentError(f"seed is {seed}: give a whole number of at least 0")
-    if not isinstance(contents, int) or not 1 <= contents <= most:
-        raise ArgumentError(f"contents is {contents}: the two photographs give 1 to {most}")
 
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """Everything that the files depend on; `severities` are those of each kind in a content."""
+    """Everything that the files depend on; a content has each kind at `severities` severities."""
 
-    seed: int = 0
-    contents: int = MOST_CONTENTS
-    seconds: float = 2.0
+    seed: NonNegativeInt = 0
+    contents: Annotated[int, Field(ge=1, le=MOST_CONTENTS)] = MOST_CONTENTS
+    seconds: Annotated[float, Field(ge=0.5, le=10)] = 2.0
     recipe: int = RECIPE
-    severities: int = 2
-
-    def __post_init__(self) -> None:
-        check_seed_and_contents(self.seed, self.contents, MOST_CONTENTS)
-        if not SHORTEST_SECONDS <= self.seconds <= LONGEST_SECONDS:
-            allowed = f"{SHORTEST_SECONDS:g} to {LONGEST_SECONDS:g} seconds a video"
-            raise ArgumentError(f"seconds is {self.seconds}: give {allowed}")
-        if not isinstance(self.severities, int) or not 1 <= self.severities <= MOST_SEVERE:
-            allowed = f"a content has each kind at 1 to {MOST_SEVERE} severities"
-            raise ArgumentError(f"severities is {self.severities}: {allowed}")
+    severities: Annotated[int, Field(ge=1, le=MOST_SEVERE)] = 2
 
 
 @dataclass(frozen=True)
 class Version:
-    """One video of the set as planned.
+    """A planned video.
 
     Attributes:
         video: path below the root.
@@ -122,9 +105,9 @@ def make_demo(
     severities: int = 2,
     on_video: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Make the embedded data set below `root`, or find the finished one, and return the path of `labels.csv`.
+    """Make the demo data set below `root`, or find the finished one; return the path of `labels.csv`.
 
-    A set that was interrupted is completed; a video that is missing or was changed is made again.
+    An interrupted set is completed; a video that is missing or was changed is made again.
 
     Args:
         on_video: called after each content with the numbers of finished and of all videos.
@@ -132,7 +115,9 @@ def make_demo(
     Raises:
         DatasetError: `root` holds something else, or a demo of other settings.
     """
-    root, settings = Path(root), DemoSettings(seed, contents, seconds, severities=severities)
+    root = Path(root)
+    values = {"seed": seed, "contents": contents, "seconds": seconds, "severities": severities}
+    settings = parse(DemoSettings, values, "demo", ArgumentError)
     present = [name for name in (LABELS, VERSIONS, VIDEOS) if (root / name).exists()]
     digests = read_marker(root / MARKER, settings, ("sha256", dict), "a demo", present) or {}
     if digests and all(_digest(root / name) == digest for name, digest in digests.items()):
@@ -155,7 +140,7 @@ def make_demo(
 
 
 def plan_versions(settings: DemoSettings) -> list[Version]:
-    """Return what `make_demo` writes with these settings, content by content."""
+    """Return the videos of `make_demo`, content by content."""
     return [
         _plan_version(settings, content, kind, repeat)
         for content in range(settings.contents)
@@ -208,29 +193,29 @@ def read_marker(path: Path, settings: Any, entry: tuple[str, type], what: str, p
     """Return an entry of the marker file of a set, or None if there is no such file.
 
     Args:
-        settings: those that the set must have been made with.
+        settings: those of the set to be made; an existing set must have the same.
         entry: key and type.
         what: the set, for messages.
-        present: what the folder holds that must not be there without a marker.
+        present: files in the folder, which without a marker are not those of a demo.
     """
     root = path.parent
     if root.exists() and not root.is_dir():
-        raise ArgumentError(f"root is {root}, which is a file: name a folder")
+        raise ArgumentError(f"root is '{root}', which is a file; name a folder.")
     if not path.is_file():
         if present:
-            held = f"{root} holds {summarize(present)} but no {path.name}, so it is not {what} of ours"
-            raise DatasetError(f"{held}: choose an empty folder")
+            problem = f"'{root}' holds {summarize(present)} but no {path.name}, so it is not {what}"
+            raise DatasetError(f"{problem}; choose an empty folder.")
         return None
     key, kind = entry
     try:
         marker = json.loads(path.read_text(encoding="utf-8"))
         stored, value = marker["settings"], kind(marker[key])
     except (ValueError, KeyError, TypeError) as error:
-        problem = f"{path} is not the marker of {what} ({error!r})"
-        raise DatasetError(f"{problem}: delete the folder or choose another one") from error
+        problem = f"'{path}' is not the marker of {what} ({error!r})"
+        raise DatasetError(f"{problem}; delete the folder or choose another one.") from error
     if stored != asdict(settings):
-        held = f"{root} holds {what} with {stored}, not {asdict(settings)}"
-        raise DatasetError(f"{held}: delete the folder or choose another one")
+        problem = f"'{root}' holds {what} with {stored}, not {asdict(settings)}"
+        raise DatasetError(f"{problem}; delete the folder or choose another one.")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Losses on the scores of a batch of videos. A new one is a line here, or a plug-in that registers it."""
+"""Losses on the scores of a batch of videos. A new one is a line here, or a plug-in."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class LossRegistry(Registry[Any]):
-    """The losses by name; functions are registered with the attributes of `Loss`."""
+    """The losses by name."""
 
     def register(self, name: str, **attributes: Any) -> Callable[[Function], Function]:
         """Return a decorator of a function (scores, labels) → loss; `attributes` are those of `Loss`."""
@@ -27,16 +27,10 @@ class LossRegistry(Registry[Any]):
 LOSSES = LossRegistry(
     "loss",
     {
-        "l1": (
-            "vqafeat.losses.losses:L1",
-            "mean absolute difference of scores and labels (VSFA; A2INet equation 6)",
-        ),
+        "l1": ("vqafeat.losses.losses:L1", "mean absolute error (VSFA; A2INet equation 6)"),
         "plcc": ("vqafeat.losses.losses:PLCC", "(1 - PLCC) / 2 (MDTVSFA; Li et al. equation 14)"),
         "srcc": ("vqafeat.losses.losses:SRCC", "1 - PLCC of soft ranks (Li et al. equation 15)"),
         "rank-mdtvsfa": ("vqafeat.losses.losses:RANK_MDTVSFA", "pairs in the wrong order (MDTVSFA)"),
-        "rank": (
-            "vqafeat.losses.losses:RANK",
-            "pairs, with the labels' distance as margin (A2INet equations 7 and 8)",
-        ),
+        "rank": ("vqafeat.losses.losses:RANK", "pairs, margin from the labels (A2INet equations 7 and 8)"),
     },
 )

@@ -1,4 +1,4 @@
-"""Losses by name, joined by `+`, with their options; how the losses of several data sets are combined."""
+"""Losses by name, joined by `+`, with their options, and the losses of several data sets."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Loss:
 
     Attributes:
         function: (batch,) scores and (batch,) labels → scalar; keyword-only parameters are `LossOptions`.
-        input_score: the field of `Scores` that it reads, or "rank_input" for the one that this option names.
+        input_score: the field of `Scores` that it reads, or "rank_input" for the one that the option names.
         is_calibrated: whether it brings scores to the labels' scale.
     """
 
@@ -35,7 +35,7 @@ class Loss:
     is_calibrated: bool = False
 
     def __post_init__(self) -> None:
-        # a registry lists and recognises a loss by these attributes of its function
+        # a registry lists and compares entries by these attributes
         keys = ("__module__", "__qualname__", "__doc__")
         vars(self).update({key: getattr(self.function, key) for key in keys if hasattr(self.function, key)})
         if self.input_score not in (allowed := (*_SCORES, BY_OPTION)):
@@ -53,12 +53,12 @@ class Loss:
 
 @dataclass(frozen=True)
 class LossOptions:
-    """The options of all losses; each loss reads its own.
+    """The options of all losses; each loss reads some of them.
 
     Attributes:
         soft_rank, soft_rank_strength: regularisation of the soft ranks ("l2" or "kl"); see `srcc_loss`.
-        loss_weight: weight of the second and later parts of a mixture (λ of Li et al., η of A2INet).
-        rank_input: score for the losses of order, "relative" (released code) or "mapped" (Li et al.).
+        loss_weight: weight of the second and later losses of a sum (λ of Li et al., η of A2INet).
+        rank_input: score that rank losses read, "relative" (released code) or "mapped" (Li et al.).
     """
 
     soft_rank: str = "l2"
@@ -83,21 +83,20 @@ def loss_parts(name: str) -> tuple[str, ...]:
     for part in parts:
         LOSSES.get(part)
         if (count := parts.count(part)) > 1:
-            raise ArgumentError(
-                f"loss '{name}' names '{part}' {count} times; name it once, its share is loss_weight."
-            )
+            problem = f"loss '{name}' names '{part}' {count} times"
+            raise ArgumentError(f"{problem}; name it once, with its weight in loss_weight.")
     return parts
 
 
 def options_read_by(name: str) -> frozenset[str]:
-    """Return the names of the options that a loss, or a mixture, reads."""
+    """Return the names of the options that a loss, or a sum of losses, reads."""
     parts = loss_parts(name)
     weight = ["loss_weight"] if len(parts) > 1 else []
     return frozenset(weight).union(*(LOSSES.get(part).options for part in parts))
 
 
 def on_label_scale(name: str) -> bool:
-    """Return whether a loss, or a mixture, brings a head's scores to the labels' scale."""
+    """Return whether a loss, or a sum of losses, brings a head's scores to the labels' scale."""
     return any(LOSSES.get(part).is_calibrated for part in loss_parts(name))
 
 
@@ -106,7 +105,7 @@ LossFunction = Callable[[Scores, Tensor], Tensor]
 
 
 def build_loss(name: str, options: LossOptions | None = None) -> LossFunction:
-    """Return a loss, or a mixture of losses joined by `+`: the first + loss_weight · each later one.
+    """Return a loss, or a sum of losses joined by `+`: the first + loss_weight · each later one.
 
     Source: Li et al. (TCSVT 2022) equation 16, `plcc+srcc`; A2INet equation 9, `l1+rank`; weights are 1.
     """
@@ -129,11 +128,11 @@ def _with_options(loss: Loss, options: LossOptions) -> LossFunction:
 
 
 Numbers = npt.NDArray[np.intp]
-# (video,) number of its data set → (video,) number of the group that shares a loss and a label scale
+# (video,) data set → (video,) group that shares a loss and a label scale
 MIXINGS: dict[str, Callable[[Numbers], Numbers]] = {
     # each data set has its own loss and an equal share of each batch (MDTVSFA, IJCV 2021, section 3.3)
     "losses": np.asarray,
-    # as one data set; a label scale such as unit-of-dataset has to make the labels alike
+    # as one data set; requires a label scale that makes the labels alike, such as unit-of-dataset
     "pooled": np.zeros_like,
 }
 

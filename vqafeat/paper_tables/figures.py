@@ -18,7 +18,7 @@ from vqafeat.paper_tables.run import TableResult
 from vqafeat.plots import GREY, STYLE, plot_bars, plot_predictions
 from vqafeat.training.run import Run
 
-# Okabe and Ito's palette; lines differ by marker too
+# Okabe and Ito's palette, with markers for print
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442", "#666666")
 _MARKERS = "osD^vP*Xd"
 
@@ -28,13 +28,14 @@ def plot_table(result: TableResult, folder: Path) -> list[Path]:
     if not result.table.plot:
         return []
     if not result.measured and not any(item.cell.published for item in result.cells):
-        raise ArgumentError(f"'{result.table.name}' has neither measured nor published values to draw.")
+        problem = f"'{result.table.name}' has no measured or published values to plot"
+        raise ArgumentError(f"{problem}; extract its features first, or leave out --plots.")
     folder.mkdir(parents=True, exist_ok=True)
     return FIGURES[result.table.plot](result, folder / f"{result.table.name}.png")
 
 
 def lines(result: TableResult, path: Path, *, over_rows: bool) -> list[Path]:
-    """Draw a line for each column over the rows, or for each row over the columns."""
+    """Draw a line for each row over the columns, or for each column over the rows."""
     names, ticks = result.table.rows, result.table.columns
     cells = [result.row(number) for number in range(len(names))]
     if over_rows:
@@ -61,20 +62,18 @@ def scatter(result: TableResult, path: Path) -> list[Path]:
     written = []
     for number, heading in enumerate(result.table.rows):
         runs = [run for item in result.row(number) if item.measured for run in item.measured.runs]
-        if not runs:
-            continue
-        run = Run(runs[0])
-        tests = [row for row in run.predictions if row.part == "test"]
-        scores, labels = [row.prediction for row in tests], [row.mos for row in tests]
-        name = heading.words + (", stand-in data" if result.stands_in else "")
-        own_path = path.with_stem(f"{path.stem}-{number + 1}")
-        score_name, mapping = run.config.score_name, run.config.mapping
-        written.append(plot_predictions(scores, labels, score_name, name, own_path, mapping))
+        if runs:
+            run = Run(runs[0])
+            tests = [row for row in run.predictions if row.part == "test"]
+            scores, labels = [row.prediction for row in tests], [row.mos for row in tests]
+            name = heading.words + (", demo data" if result.stands_in else "")
+            own_path, score_name = path.with_stem(f"{path.stem}-{number + 1}"), run.config.score_name
+            written.append(plot_predictions(scores, labels, score_name, name, own_path, run.config.mapping))
     return written
 
 
 def bars(result: TableResult, path: Path) -> list[Path]:
-    """Draw a group of bars for each column, with a bar for each row, measured and published."""
+    """Draw a group of bars for each column, with a measured and a published bar for each row."""
     groups = [heading.words for heading in result.table.columns]
     shown: dict[str, dict[str, float]] = {}
     for number, heading in enumerate(result.table.rows):
@@ -101,8 +100,9 @@ def trade_off(result: TableResult, path: Path) -> list[Path]:
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="best", framealpha=0.9)
         else:
-            middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.transAxes}
-            axes.text(0.5, 0.5, "nothing was measured", color=GREY, **middle)
+            axes.annotate(
+                "nothing was measured", (0.5, 0.5), xycoords="axes fraction", ha="center", color=GREY
+            )
     return [path]
 
 
@@ -136,4 +136,4 @@ def _measures(result: TableResult) -> str:
 
 
 def _plot_title(result: TableResult) -> str:
-    return title(result) + (" (stand-in data)" if result.stands_in else "")
+    return title(result) + (" (demo data)" if result.stands_in else "")

@@ -1,7 +1,8 @@
 """A filled table as Markdown, LaTeX, CSV, HTML and JSON values."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from itertools import groupby
 from math import isfinite, nan
@@ -15,7 +16,7 @@ from vqafeat.metrics import FEW_VIDEOS
 from vqafeat.paper_tables.cells import CellResult
 from vqafeat.paper_tables.run import TableResult
 from vqafeat.paper_tables.sources import commands_for
-from vqafeat.paper_tables.table import NOTHING, Heading, number, signed
+from vqafeat.paper_tables.table import NOTHING, number, signed
 from vqafeat.remote import StorePath
 
 QUOTED = "†"
@@ -24,28 +25,21 @@ _OF_SPLITS = re.compile(r"(split \d+|\d+ of \d+ splits): ")
 _LEGEND = f"Cells: measured (published, measured − published); {QUOTED} quoted from the paper, not run here"
 
 
-def _measured_text(result: CellResult, digits: int) -> str:
-    """Return the measured number, its deviation if the table shows it, and the [value without a mapping]."""
-    if result.measured is None or not isfinite(result.value):
-        return NOTHING
-    std, plain = result.measured.spread.std, result.plain_value
-    spread = f" ± {number(std, digits)}" if result.cell.statistic == "mean-std" and isfinite(std) else ""
-    few = FEW if result.measured.few_videos else ""
-    unmapped = f" [{number(plain, digits)}]" if isfinite(plain) else ""
-    return number(result.value, digits) + spread + few + unmapped
-
-
 def cell_text(result: CellResult, digits: int) -> str:
-    """Return the text of a cell."""
-    published = result.cell.published.text if result.cell.published else ""
+    """Return `measured ± standard deviation [without a mapping] (published, difference)`, as far as known."""
+    published, measured, shown = result.cell.published, result.measured, NOTHING
     if result.cell.quoted:
-        return f"{published} {QUOTED}" if published else NOTHING
-    shown = _measured_text(result, digits)
-    if not published:
+        return f"{published.text} {QUOTED}" if published else NOTHING
+    if measured is not None and isfinite(result.value):
+        std, plain, shown = measured.spread.std, result.plain_value, number(result.value, digits)
+        shown += f" ± {number(std, digits)}" if result.cell.statistic == "mean-std" and isfinite(std) else ""
+        shown += FEW if measured.few_videos else ""
+        shown += f" [{number(plain, digits)}]" if isfinite(plain) else ""
+    if published is None:
         return shown
-    if isfinite(result.difference):
-        published += f", {signed(result.rounded_difference(digits), digits)}"
-    return f"{shown} ({published})"
+    finite = isfinite(result.difference)
+    difference = f", {signed(result.rounded_difference(digits), digits)}" if finite else ""
+    return f"{shown} ({published.text}{difference})"
 
 
 def title(result: TableResult) -> str:
@@ -54,11 +48,11 @@ def title(result: TableResult) -> str:
 
 
 def notes(result: TableResult) -> list[str]:
-    """Return the lines below a table: its data, its choices, what is missing and what failed."""
+    """Return the lines below a table: its data and protocol, what is missing and what failed."""
     published = [item.cell.published for item in result.cells if item.cell.published]
     legend = _LEGEND
     if any(item.measured and item.measured.few_videos for item in result.cells):
-        legend += f"; {FEW} measured on fewer than {FEW_VIDEOS} test videos a split"
+        legend += f"; {FEW} measured on fewer than {FEW_VIDEOS} test videos per split"
         legend += ", where one video moves a figure visibly"
     legend += "; [without a mapping]" if any(isfinite(item.plain_value) for item in result.cells) else ""
     legend += "; * the paper took it from elsewhere" if any(item.collected for item in published) else ""
@@ -73,7 +67,7 @@ def notes(result: TableResult) -> list[str]:
 
 
 def _run_notes(result: TableResult) -> list[str]:
-    """Return the notes of the runs, once each; those of a single split stay in its run folder."""
+    """Return the notes of the runs, once each, without those of single splits."""
     all_notes = [note for item in result.cells if item.measured for note in item.measured.notes]
     return list(dict.fromkeys(note for note in all_notes if not _OF_SPLITS.match(note)))
 
@@ -116,34 +110,8 @@ def _cell_dict(item: CellResult, result: TableResult) -> dict[str, Any]:
     }
 
 
-def _rows(result: TableResult) -> tuple[list[list[str]], int]:
-    """Return the headings and cells of each row, and the number of headings: two where rows are grouped."""
-    digits, headings = result.table.digits, result.table.rows
-    heads = 1 + any(heading.group for heading in headings)
-    rows = []
-    for index, heading in enumerate(headings):
-        names = [heading.group, heading.name][2 - heads :]
-        rows.append([*names, *(cell_text(item, digits) for item in result.row(index))])
-    return rows, heads
-
-
-def markdown(result: TableResult, store: StorePath) -> str:
-    """Return the table with its notes below."""
-    columns, (rows, heads) = result.table.columns, _rows(result)
-    header = [""] * heads + [column.words for column in columns]
-    rule = "|" + "---|" * heads + "---:|" * len(columns)
-    below = [f"- {_markdown_escaped(note)}" for note in notes(result)]
-    below += [f"- To make it: `{command}`" for command in commands_for(result.missing, store)]
-    lines = [_markdown_line(header), rule, *map(_markdown_line, rows)]
-    return "\n".join([f"### {_markdown_escaped(title(result))}", "", *lines, "", *below])
-
-
-def _markdown_line(cells: list[str]) -> str:
-    return "| " + " | ".join(map(_markdown_escaped, cells)) + " |"
-
-
 def _markdown_escaped(text: str) -> str:
-    # a bar would end its cell, and a tag would be one
+    # a bar would end its cell, and a tag would be rendered
     escaped = re.sub(r"([\\`*_|\[\]#])", r"\\\1", text)
     return escaped.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
 
@@ -159,87 +127,54 @@ _LATEX = str.maketrans(
 )
 
 
-def latex(result: TableResult, store: StorePath) -> str:
-    """Return the table with its notes in the caption; a group is named in its first row."""
-    rows, heads = _rows(result)
-    groups, lines = [row.group for row in result.table.rows], []
-    for index, row in enumerate(rows):
-        is_first = index == 0 or groups[index] != groups[index - 1]
-        lines += [r"\midrule"] if is_first and index and heads == 2 else []
-        lines.append(_latex_line(row if is_first or heads == 1 else ["", *row[1:]]))
-    commands = [f"To make it: {command}." for command in commands_for(result.missing, store)]
-    caption = " ".join([f"{title(result)}.", *notes(result), *commands])
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{caption.translate(_LATEX)}}}",
-            rf"\label{{tab:{result.table.name}}}",
-            rf"\begin{{tabular}}{{{'l' * heads}{'r' * len(result.table.columns)}}}",
-            r"\toprule",
-            *_latex_header(result, heads),
-            r"\midrule",
-            *lines,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-        ]
-    )
-
-
-def _latex_line(cells: list[str]) -> str:
-    return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
-
-
-def _latex_header(result: TableResult, heads: int) -> list[str]:
-    columns = result.table.columns
-    names = _latex_line([""] * heads + [column.name for column in columns])
-    groups, rules, first = [""] * heads, [], heads + 1
-    for name, count in _spans(columns):
-        groups.append(rf"\multicolumn{{{count}}}{{c}}{{{name.translate(_LATEX)}}}")
-        rules.append(rf"\cmidrule(lr){{{first}-{first + count - 1}}}")
-        first += count
-    return [" & ".join(groups) + r" \\", " ".join(rules), names] if rules else [names]
-
-
-def _spans(headings: Sequence[Heading]) -> list[tuple[str, int]]:
-    """Return the groups of headings with the number of adjacent headings in each; nothing without groups."""
-    if not any(heading.group for heading in headings):
-        return []
-    groups = groupby(heading.group for heading in headings)
-    return [(name, len(list(members))) for name, members in groups]
-
-
 def comma_separated(result: TableResult, store: StorePath) -> str:
-    """Return a header line and a line for each cell; a missing number is empty."""
+    """Return a header line and one line per cell; a missing number is empty."""
     cells = [_cell_dict(item, result) for item in result.cells]
     columns = [key for key in cells[0] if key not in ("shown", "values", "runs")]
     rows = [[result.table.name, *map(cell.get, columns), ";".join(cell["runs"])] for cell in cells]
     return csv_text(["table", *columns, "runs"], rows).rstrip("\n")
 
 
-def html(result: TableResult, store: StorePath) -> str:
-    """Return the elements of the table and its notes, for a page."""
-    rows, heads = _rows(result)
-    environment = Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
-    )
-    return environment.from_string((files("vqafeat.paper_tables") / "table.html").read_text("utf-8")).render(
-        table=result.table,
+def _rendered(result: TableResult, store: StorePath, template: str, **syntax: Any) -> str:
+    """Return the text of a template in this folder; `syntax` is that of a Jinja environment."""
+    table, groups = result.table, [column.group for column in result.table.columns]
+    spans = groupby(range(len(groups)), groups.__getitem__) if any(groups) else ()
+    heads = 1 + any(row.group for row in table.rows)  # headings per row: its group, if any, and its name
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, **syntax)
+    text = (files("vqafeat.paper_tables") / template).read_text("utf-8")
+    rendered = environment.from_string(text).render(
+        table=table,
         title=title(result),
-        corner=Markup("<td></td>" * heads),
-        spans=_spans(result.table.columns),
-        rows=rows,
+        spans=[(name, list(columns)) for name, columns in spans],
+        rows=[
+            [*[row.group, row.name][-heads:], *(cell_text(item, table.digits) for item in result.row(number))]
+            for number, row in enumerate(table.rows)
+        ],
         heads=heads,
         notes=notes(result),
         commands=commands_for(result.missing, store),
     )
+    return rendered.rstrip("\n")
 
 
+def _escaping(escape: Callable[[str], str]) -> Callable[[object], object]:
+    """Return a function that escapes what a template shows, without what it marks as safe."""
+    return lambda value: value if isinstance(value, Markup) else escape(str(value))
+
+
+_LATEX_SYNTAX: dict[str, Any] = {
+    "block_start_string": "<%",
+    "block_end_string": "%>",
+    "variable_start_string": "<<",
+    "variable_end_string": ">>",
+    "comment_start_string": "<#",
+    "comment_end_string": "#>",
+    "finalize": _escaping(lambda text: text.translate(_LATEX)),
+}
 # (filled table, folder of the stores for the commands that are shown) → text
 RENDERERS: dict[str, Callable[[TableResult, StorePath], str]] = {
-    "md": markdown,
-    "latex": latex,
+    "md": partial(_rendered, template="table.md", finalize=_escaping(_markdown_escaped)),
+    "latex": partial(_rendered, template="table.tex", **_LATEX_SYNTAX),
     "csv": comma_separated,
-    "html": html,
+    "html": partial(_rendered, template="table.html", autoescape=True),
 }

@@ -1,9 +1,7 @@
 """Reading of a paper table from a TOML file, checked key by key; docs/guide/tables.md explains the keys.
 
-A cell joins the settings of [run], its row, its group and its column; later ones replace earlier ones. The
-settings are the values of a `TableFit`, `kind` with a table of that name for its options, `measure`,
-`statistic`, and `quoted = true` for a cell that shows a published value and is not measured. `published` of a
-row is a text with one value a column, "-" for none.
+A cell joins the settings of [run], its row, its group and its column; later ones replace earlier ones. They
+are the values of a `TableFit` and of `_Shown`, and the options of a kind of cell in a table of its name.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -19,7 +17,7 @@ from vqafeat.backbones.feature_set import backbone_names
 from vqafeat.errors import DatasetError, UnknownNameError, VqafeatError
 from vqafeat.io import read_toml
 from vqafeat.paper_tables import TABLES_FOLDER, table_names
-from vqafeat.paper_tables.cells import CELL_TYPES, CellType
+from vqafeat.paper_tables.cells import CELL_TYPES
 from vqafeat.paper_tables.figures import FIGURES
 from vqafeat.paper_tables.table import (
     Cell,
@@ -54,7 +52,7 @@ class _File(TableHeader):
 
 @dataclass(frozen=True)
 class _Shown:
-    """The settings of a cell that do not belong to its fit."""
+    """The settings of a cell that do not belong to its fit; a quoted one shows the published value alone."""
 
     statistic: Statistic
     kind: str = "fit"
@@ -75,7 +73,7 @@ def load_table(name_or_path: str) -> PaperTable:
     if not is_path and name_or_path not in table_names():
         near = get_close_matches(name_or_path.lower(), table_names(), n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else "`vqafeat list tables` names them."
-        raise UnknownNameError(f"unknown table '{name_or_path}': {hint} Name your own by its .toml file.")
+        raise UnknownNameError(f"unknown table '{name_or_path}': {hint} Give your own by its .toml file.")
     path = Path(name_or_path) if is_path else TABLES_FOLDER / f"{name_or_path}.toml"
     return table_of(read_toml(path, "table"), path.stem)
 
@@ -107,15 +105,10 @@ def table_of(values: Mapping[str, Any], name: str) -> PaperTable:
 def _check_keys(file: _File, where: str) -> None:
     settings = (*_REQUEST, *_SHOWN, *CELL_TYPES)
     refuse_unknown(file.run, settings, f"{where}, [run]")
-    levels = {
-        "groups": (file.groups, ("name",)),
-        "columns": (file.columns, ("name",)),
-        "rows": (file.rows, ("name", "group", "published")),
-    }
-    for level, (tables, keys) in levels.items():
-        for number, table in enumerate(tables):
-            name = table.get("name", number + 1)
-            refuse_unknown(table, (*keys, *settings), f"{where}, [[{level}]] {name}")
+    levels = {"groups": ["name"], "columns": ["name"], "rows": ["name", "group", "published"]}
+    for level, keys in levels.items():
+        for number, table in enumerate(getattr(file, level), start=1):
+            refuse_unknown(table, (*keys, *settings), f"{where}, [[{level}]] {table.get('name', number)}")
 
 
 def _heading(level: Settings, group: object) -> Heading:
@@ -132,35 +125,30 @@ def _naming(where: str) -> Iterator[None]:
 
 
 def _printed(text: object, columns: int, where: str) -> list[Published | None]:
-    """Return one published value a column; None for a column or a row without."""
+    """Return the published value of each column, None where there is none."""
     with _naming(where):
         if not isinstance(text, str):
-            raise DatasetError(f"published is {text!r}; it has to be a text with one value a column.")
+            raise DatasetError(f"published is {text!r}; it has to be a text with one value per column.")
         values = text.split()
         if values and len(values) != columns:
             count = f"{len(values)} values for {columns} columns"
-            raise DatasetError(f"published has {count}; write - where there is none.")
+            raise DatasetError(f"published has {count}; write one per column, - for none.")
         return [Published.parse(value) for value in values] or [None] * columns
 
 
 def _cell(row: int, column: int, settings: Settings, published: Published | None, where: str) -> Cell:
     shown = parse(_Shown, _only(settings, _SHOWN), where)
-    request, options = None, None
+    kind, measure, request, options = shown.kind, shown.measure, None, None
     if not shown.quoted:
         request = parse(TableFit, _only(settings, _REQUEST), where)
-        options = _options(shown, settings.get(shown.kind, {}), request, where)
-    return Cell(row, column, shown.kind, options, shown.measure, shown.statistic, request, published)
-
-
-def _options(shown: _Shown, values: object, request: TableFit, where: str) -> CellType:
-    with _naming(where):
-        options = parse(CELL_TYPES.get(shown.kind), values, f"[{shown.kind}]")
-        if shown.measure not in options.measures:
-            known = ", ".join(options.measures)
-            raise DatasetError(f"measure is '{shown.measure}'; kind '{shown.kind}' has {known}.")
-        for network in backbone_names(need.feature_set for need in options.required(request)):
-            BACKBONES.get(network)
-    return options
+        with _naming(where):
+            options = parse(CELL_TYPES.get(kind), settings.get(kind, {}), f"[{kind}]")
+            if measure not in options.measures:
+                known = ", ".join(options.measures)
+                raise DatasetError(f"measure is '{measure}'; kind '{kind}' has {known}.")
+            for network in backbone_names(need.feature_set for need in options.required(request)):
+                BACKBONES.get(network)
+    return Cell(row, column, kind, options, measure, shown.statistic, request, published)
 
 
 def _only(settings: Settings, keys: Collection[str]) -> Settings:

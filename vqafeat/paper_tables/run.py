@@ -12,7 +12,7 @@ from vqafeat.errors import ArgumentError, DatasetError, VqafeatError
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.paper_tables.cells import CellResult, Measured, Task
 from vqafeat.paper_tables.cells.runs import average
-from vqafeat.paper_tables.fits import FitCache
+from vqafeat.paper_tables.sources import FitCache
 from vqafeat.paper_tables.table import Cell, PaperTable, Recorded, RequiredFeatures, number, signed
 from vqafeat.training.results import MetricsSummary
 
@@ -24,8 +24,8 @@ class TableResult:
     """A filled table.
 
     Attributes:
-        words: what a reader has to know of the data.
-        stands_in: the features are of other data than the table names, and the numbers mean nothing.
+        words: what a reader has to know about the data.
+        stands_in: the features are of the demo data set, so that the numbers are not results.
     """
 
     table: PaperTable
@@ -46,14 +46,12 @@ class TableResult:
     @property
     def failures(self) -> tuple[str, ...]:
         """The errors of cells, each once, with the first of its cells and the number of others."""
-        by_failure: dict[str, list[str]] = {}
-        for result in self.cells:
-            if result.failure:
-                by_failure.setdefault(result.failure, []).append(self.table.words(result.cell))
-        return tuple(
-            f"{cells[0]}{f' and {len(cells) - 1} more' if len(cells) > 1 else ''}: {failure}"
-            for failure, cells in by_failure.items()
-        )
+        lines = []
+        for failure in dict.fromkeys(result.failure for result in self.cells if result.failure):
+            first, *others = [result.cell for result in self.cells if result.failure == failure]
+            more = f" and {len(others)} more" if others else ""
+            lines.append(f"{self.table.words(first)}{more}: {failure}")
+        return tuple(lines)
 
     @property
     def measured(self) -> tuple[CellResult, ...]:
@@ -73,15 +71,26 @@ def run_table(table: PaperTable, fits: FitCache, on_cell: Callable[[str], None] 
     """
 
     def fill(cell: Cell, peers: Peers) -> CellResult:
-        if on_cell and not cell.quoted:
+        if cell.request is None:
+            return CellResult(cell)
+        if on_cell is not None:
             on_cell(table.words(cell))
-        return _result(cell, fits, peers)
+        needs = cell.options.required(cell.request)
+        if _is_average(cell):
+            needs = tuple(need for peer in peers for need in peer.missing)
+        lacking = {need: reason for need in dict.fromkeys(needs) if (reason := fits.stores.missing(need))}
+        if reasons := tuple(dict.fromkeys((*lacking.values(), *cell.options.missing(fits)))):
+            return CellResult(cell, missing=tuple(lacking), reasons=reasons)
+        try:
+            return CellResult(cell, cell.options.measured(Task(cell.request, cell.measure, fits, peers)))
+        except VqafeatError as error:
+            return CellResult(cell, failure=str(error))
 
     return TableResult(table, _fill(table, fill), fits.stores.words, fits.stores.stands_in)
 
 
 def _fill(table: PaperTable, fill: Callable[[Cell, Peers], CellResult]) -> tuple[CellResult, ...]:
-    """Fill the cells, averages last; the peers of a cell are those that an average in its place covers."""
+    """Fill the cells, averages last; a cell's peers are those of its row and measure, without averages."""
     results: dict[tuple[int, int], CellResult] = {}
     for cell in sorted(table.cells, key=_is_average):
         peers = tuple(
@@ -98,28 +107,8 @@ def _is_average(cell: Cell) -> bool:
     return cell.kind == "weighted"
 
 
-def _result(cell: Cell, fits: FitCache, peers: Peers) -> CellResult:
-    if cell.request is None:
-        return CellResult(cell)
-    needs = cell.options.required(cell.request)
-    if _is_average(cell):
-        needs = tuple(need for peer in peers for need in peer.missing)
-    lacking = {need: reason for need in dict.fromkeys(needs) if (reason := fits.stores.missing(need))}
-    reasons = tuple(dict.fromkeys((*lacking.values(), *cell.options.missing(fits))))
-    if reasons:
-        return CellResult(cell, missing=tuple(lacking), reasons=reasons)
-    try:
-        return CellResult(cell, cell.options.measured(Task(cell.request, cell.measure, fits, peers)))
-    except VqafeatError as error:
-        return CellResult(cell, failure=str(error))
-
-
 def check(result: TableResult) -> tuple[int, list[str]]:
-    """Compare the measured cells that have a published value and a tolerance.
-
-    Returns:
-        Their number, and a line for each whose difference is beyond the tolerance.
-    """
+    """Return the number of cells with a difference and a tolerance, and a line for each one beyond it."""
     compared, beyond, digits = 0, [], result.table.digits
     for item in result.cells:
         tolerance, published = result.table.tolerance.get(item.cell.measure), item.cell.published
@@ -144,10 +133,8 @@ def recorded_result(table: PaperTable, path: Path) -> TableResult:
     """
     recorded = table.recorded
     if recorded is None:
-        raise ArgumentError(
-            f"table '{table.name}' has no [recorded] part, so '{path}' cannot fill it; leave out "
-            "--published-predictions."
-        )
+        problem = f"table '{table.name}' has no [recorded] part, so '{path}' cannot fill it"
+        raise ArgumentError(f"{problem}; leave out --published-predictions.")
     summaries = _recorded_summaries(table, recorded, path)
     row = [heading.name for heading in table.rows].index(recorded.row)
 
@@ -165,7 +152,7 @@ def recorded_result(table: PaperTable, path: Path) -> TableResult:
     source = f"{path.name}, {recorded.splits} splits"
     words = f"'{recorded.row}' is computed from recorded predictions ({source}); nothing was trained."
     for dataset, unlike in recorded.unlike.items():
-        words += f" {dataset}: {unlike}, so that no difference is stated for it, nor for an average with it."
+        words += f" {dataset}: {unlike}, so its difference is not stated, nor that of an average with it."
     return TableResult(table, _fill(table, fill), words)
 
 
@@ -182,7 +169,8 @@ def _recorded_summaries(table: PaperTable, recorded: Recorded, path: Path) -> di
         needed = f"it needs sq, rq and mq of {recorded.splits} splits"
         raise DatasetError(f"'{path}' lacks {error.args[0]}; {needed}.") from error
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"'{path}' is no .npz of recorded predictions ({error}).") from error
+        problem = f"'{path}' is not a file of recorded predictions ({error})"
+        raise DatasetError(f"{problem}; give the .npz that the authors released.") from error
 
 
 def _summary(values: np.lib.npyio.NpzFile, key: str, splits: int, mapping: str) -> MetricsSummary:

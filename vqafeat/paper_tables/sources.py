@@ -1,7 +1,7 @@
-"""The stores that hold the features of a table, and a small store in place of all of them."""
+"""Where the numbers of a table come from: feature stores, or the demo's store in their place, and fits."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import backbone_names
 from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.dataset import with_digest
-from vqafeat.errors import StoreError
+from vqafeat.errors import StoreError, VqafeatError
 from vqafeat.heads.base import head_options
 from vqafeat.paper_tables.table import RequiredFeatures, TableFit
 from vqafeat.remote import StorePath
@@ -19,6 +19,10 @@ from vqafeat.store import FeatureStore, store_path
 from vqafeat.store.features import FUSION_SIGN, FeatureReader
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 from vqafeat.training.config import is_gradient_based
+from vqafeat.training.fit import fit
+from vqafeat.training.joint_store import JointStore
+from vqafeat.training.loop import Progress
+from vqafeat.training.run import Run
 
 
 class FeatureStores:
@@ -29,8 +33,8 @@ class FeatureStores:
         skip_missing: use the videos that have complete features.
     """
 
-    stands_in = False  # whether the features are of other data than the table names
-    words = ""  # what a reader of the table has to know of the data
+    stands_in = False  # whether the demo data set takes the place of the table's data sets
+    words = ""  # what a reader of the table has to know about the data
 
     def __init__(self, folder: StorePath, only: Sequence[str] = (), skip_missing: bool = False) -> None:
         self._folder, self._only, self._skip_missing = folder, tuple(only), skip_missing
@@ -48,23 +52,21 @@ class FeatureStores:
         if name not in store.feature_sets():
             return f"{dataset} has no features {name}"
         complete, videos = self._complete(need), len(store.dataset.videos)
-        if complete < videos and not (self._skip_missing and complete):
-            return (
-                f"{dataset} has features {name} of {complete} of {videos} videos; --skip-missing uses these"
-            )
-        return ""
+        if complete == videos or (self._skip_missing and complete):
+            return ""
+        return f"{dataset} has features {name} of {complete} of {videos} videos; --skip-missing uses these"
 
     def sources(self, datasets: Sequence[str]) -> list[FeatureReader]:
         """Return the stores of data sets that are used together."""
         return [self._open(dataset) for dataset in datasets]
 
     def adapt(self, request: TableFit) -> TableFit:
-        """Return the fit as these stores allow it."""
+        """Return the fit with values that suit these stores."""
         return request
 
 
 def commands_for(needs: Sequence[RequiredFeatures], folder: StorePath) -> list[str]:
-    """Return one command for each data set that extracts feature sets; weights without a URL are files."""
+    """Return a command for each data set that extracts its feature sets."""
     by_dataset: dict[str, list[str]] = {}
     for need in dict.fromkeys(needs):
         by_dataset.setdefault(need.dataset, []).append(need.feature_set)
@@ -83,12 +85,10 @@ AGAIN = "-again"
 
 
 class DemoShare:
-    """A share of a store's contents as a data set with official parts, and one feature set under two names.
-
-    It is a `FeatureReader`.
+    """A `FeatureReader` of a share of a store's contents, with official parts and one feature set twice.
 
     Args:
-        feature_set: the one that is used in place of all others.
+        feature_set: the one that takes the place of all others; it has a second name for fusion.
         part: number of the share, from 0, of `parts` shares.
     """
 
@@ -97,10 +97,8 @@ class DemoShare:
         contents = sorted({video.content for video in whole.videos})
         own = contents[part::parts]
         if len(own) < _FEWEST_CONTENTS:
-            raise StoreError(
-                f"{len(contents)} contents of '{whole.name}' are too few to stand in for {parts} data sets; "
-                f"each takes at least {_FEWEST_CONTENTS}."
-            )
+            problem = f"'{whole.name}' has {len(contents)} contents, too few for {parts} data sets"
+            raise StoreError(f"{problem}; each needs at least {_FEWEST_CONTENTS}.")
         self.store, self.feature_set = store, feature_set
         self.path, self.seconds, self.source = store.path, store.seconds, store.source
         self.dataset = _with_parts(whole, own, "" if parts == 1 else f"-{part + 1}of{parts}")
@@ -131,13 +129,10 @@ def _with_parts(whole: Dataset, contents: Sequence[str], suffix: str) -> Dataset
     part_of = dict.fromkeys(contents, "train")
     part_of |= dict.fromkeys(contents[-2 * fifth : -fifth], "test")
     part_of |= dict.fromkeys(contents[-fifth:], "test-1080p")
-    videos = tuple(
-        Video(video.name, video.mos, video.content, part_of[video.content])
-        for video in whole.videos
-        if video.content in part_of
-    )
-    share = replace(whole, name=whole.name + suffix, videos=videos, stored_permutations=None)
-    return with_digest(share)
+    kept = [video for video in whole.videos if video.content in part_of]
+    videos = tuple(Video(video.name, video.mos, video.content, part_of[video.content]) for video in kept)
+    name = whole.name + suffix
+    return with_digest(replace(whole, name=name, videos=videos, stored_permutations=None))
 
 
 class DemoStores(FeatureStores):
@@ -151,10 +146,10 @@ class DemoStores(FeatureStores):
             raise StoreError(f"'{store.path}' holds no features; run `vqafeat demo` first.")
         self._store, self._feature_set = store, names[0]
         self.words = (
-            f"A test of the whole path, no result: '{store.dataset_name}' stands in for every data set "
-            f"(several share its contents) and {names[0]} for all features; {_SPLITS} splits by content, "
-            f"{_EPOCHS} epochs, a2inet {_WIDTH} wide; a group of videos, except by quality, is every second "
-            "video; other videos are used as images."
+            f"These numbers test the code and are not results: every data set is '{store.dataset_name}' "
+            f"(several divide its contents), and all features are {names[0]}. There are {_SPLITS} splits by "
+            f"content and {_EPOCHS} epochs, and a2inet is {_WIDTH} wide. A group of videos, except by "
+            "quality, is every second video. Videos take the place of images."
         )
 
     def missing(self, need: RequiredFeatures) -> str:
@@ -178,3 +173,61 @@ class DemoStores(FeatureStores):
                 "overrides": {"epochs": _EPOCHS} if is_gradient_based(request.head) else {},
             }
         )
+
+
+@dataclass(frozen=True)
+class FitCache:
+    """Trains the fits of cells, and reuses finished ones with the same configuration.
+
+    Attributes:
+        runs: folder of the run folders.
+        images: image set → its folder or label file.
+        weights: network that processes images → weights file.
+        fast_copy: (store, feature sets joined by +) → a faster reader of the same features.
+        progress: called with a split's number and each epoch's record.
+    """
+
+    stores: FeatureStores
+    runs: Path
+    jobs: int = 1
+    device: str = "cpu"
+    skip_missing: bool = False
+    images: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+    fast_copy: Callable[[FeatureReader, str], FeatureReader] = lambda source, features: source
+    progress: Progress | None = None
+    _done: dict[str, "Run | VqafeatError"] = field(default_factory=dict, repr=False, compare=False)
+
+    def fit(self, request: TableFit, others: Sequence[str] = ()) -> Run:
+        """Return the run of a fit; an error is raised again for each cell of the same fit.
+
+        Args:
+            others: data sets that the cell uses in addition; the demo data set is divided among all.
+        """
+        key = repr((request, len(others) if self.stores.stands_in else 0))
+        if key not in self._done:
+            try:
+                self._done[key] = self._fit(request, others)
+            except VqafeatError as error:
+                self._done[key] = error
+        run = self._done[key]
+        if isinstance(run, VqafeatError):
+            raise run
+        return run
+
+    def _fit(self, request: TableFit, others: Sequence[str]) -> Run:
+        config = self.stores.adapt(request).config
+        store = self.joined(request, others)
+        out, jobs = self.runs / config.folder_name(store.dataset.name), min(self.jobs, config.splits)
+        config = replace(config, skip_missing=self.skip_missing or config.skip_missing)
+        return fit(store, config, out, jobs=jobs, device=self.device, reuse=True, progress=self.progress)
+
+    def sources(self, request: TableFit, others: Sequence[str] = ()) -> list[FeatureReader]:
+        """Return the stores of a fit's data sets, then those of `others`."""
+        features, datasets = self.stores.adapt(request).features, (*request.datasets, *others)
+        return [self.fast_copy(source, features) for source in self.stores.sources(datasets)]
+
+    def joined(self, request: TableFit, others: Sequence[str] = ()) -> FeatureReader:
+        """Return the stores of a fit's data sets as one."""
+        sources = self.sources(request, others)[: len(request.datasets)]
+        return sources[0] if len(sources) == 1 else JointStore(sources)

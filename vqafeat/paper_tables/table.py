@@ -38,10 +38,10 @@ class TableFit(FitConfig):
 
     @property
     def needs(self) -> tuple[RequiredFeatures, ...]:
-        """The feature sets of the data sets that the fit reads; an ArgumentError where it names none."""
+        """The feature sets that the fit reads, for each data set."""
         if not self.datasets or not self.features:
             next_step = "name both, or set quoted = true for a cell that is not measured"
-            raise ArgumentError(f"datasets and features are not both named; {next_step}.")
+            raise ArgumentError(f"datasets or features is missing; {next_step}.")
         names = split_feature_sets(self.features)
         return tuple(RequiredFeatures(dataset, name) for dataset in self.datasets for name in names)
 
@@ -72,8 +72,8 @@ class Published:
 
     Attributes:
         text: the number with the printed digits.
-        collected: the paper took it from another paper (marked `*` in Li et al.).
-        approximate: it was read off a plot.
+        collected: whether the paper took it from another paper (marked `*` in Li et al.).
+        approximate: whether it was read off a plot.
     """
 
     value: float
@@ -89,8 +89,8 @@ class Published:
             return None
         match = _PRINTED.fullmatch(text)
         if match is None:
-            forms = "0.804, 0.804±0.060, 0.687* or ~0.8; write - for none"
-            raise DatasetError(f"published value '{text}' has to be a number such as {forms}.")
+            forms = "0.804, 0.804±0.060, 0.687* or ~0.8"
+            raise DatasetError(f"published is '{text}'; write a number such as {forms}, or - for none.")
         std = float(match["std"]) if match["std"] else nan
         shown = re.sub("^(≈ )?-", r"\1−", text.replace("±", " ± ").replace("~", "≈ "))
         return cls(float(match["value"]), std, shown, bool(match["mark"]), bool(match["about"]))
@@ -98,7 +98,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Heading:
-    """The heading of a row or column; those of one group share a second heading."""
+    """The heading of a row or column, and the one that its group shares."""
 
     name: str
     group: str = ""
@@ -136,11 +136,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The row of a table that predictions published by its authors can fill.
+    """The row of a table that its authors' published predictions fill.
 
     Attributes:
         databases: data set → its key in the file.
-        unlike: data set → how the recorded videos differ from those of the printed numbers, in words.
+        unlike: data set → how its recorded videos differ from those of the printed numbers, in words.
     """
 
     row: str
@@ -149,10 +149,9 @@ class Recorded:
     unlike: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for dataset in self.unlike:
-            if dataset not in self.databases:
-                known = ", ".join(self.databases)
-                raise DatasetError(f"unlike names '{dataset}', which is not recorded; name one of {known}.")
+        if unknown := [dataset for dataset in self.unlike if dataset not in self.databases]:
+            known = ", ".join(self.databases)
+            raise DatasetError(f"unlike names '{unknown[0]}', which is not recorded; name one of {known}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,9 +159,9 @@ class TableHeader:
     """The keys of a table file that describe the table as a whole.
 
     Attributes:
-        label: as the paper calls it, for example "Table XIV".
-        caption: choices of the protocol that a reader has to know.
-        digits: of measured values.
+        label: the paper's name for it, for example "Table XIV".
+        caption: what a reader has to know about the protocol.
+        digits: decimals of measured values.
         tolerance: measure → largest difference from the published value that `--check` accepts.
         plot: a name in `FIGURES`; empty for a table.
     """
@@ -200,7 +199,7 @@ NOTHING = "–"
 
 
 def number(value: float, digits: int) -> str:
-    """Return a number with its digits and a typographic minus sign; a tiny one with a power of ten."""
+    """Return a number with a typographic minus sign; one below `digits` decimals has a power of ten."""
     if not isfinite(value):
         return NOTHING
     large = value == 0 or abs(value) >= 10**-digits or digits == 0
@@ -208,5 +207,5 @@ def number(value: float, digits: int) -> str:
 
 
 def signed(value: float, digits: int) -> str:
-    """Return a number with its digits and its sign; zero has no sign."""
+    """Return a number with its sign; zero has none."""
     return f"+{number(value, digits)}" if value > 0 else number(value, digits)

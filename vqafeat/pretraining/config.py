@@ -12,7 +12,7 @@ from vqafeat.io import read_toml
 from vqafeat.registry import Registry
 from vqafeat.schema import parse
 
-# how images are resized (`images.training_size`, `images.validation_size`) → in words, for lists
+# preparation of images (`images.training_size`, `images.validation_size`) → its description for lists
 PREPARATIONS = {
     "crop": "short side, random crop; validation on whole images",
     "square": "the whole image, resized to a square, its proportions not kept",
@@ -27,16 +27,16 @@ class PretrainingRecipe:
 
     Attributes:
         decay, decay_every: the learning rate is multiplied by `decay` after every `decay_every` epochs.
-        head_epochs: first epochs, in which the quality head is trained alone.
-        epochs: of both phases together.
-        head_batch_size, batch_size: pairs per step in the first phase and afterwards.
-        short_side: samples to which larger training images are reduced.
-        crop_side: samples of the square that is cut out in training; a smaller image is enlarged to it.
-        validation_short_side: samples to which larger validation images, seen whole, are reduced.
-        flip: mirror half of the images in training, at random.
-        margin: of the hinge loss on the deviations.
-        detach_variance: keep the fidelity loss from training the deviations.
-        start_std: deviation of every image before training; 0 leaves it to random weights, as released.
+        head_epochs: number of first epochs, which train the quality head alone.
+        epochs: number of all epochs.
+        head_batch_size, batch_size: pairs per step in the first epochs, and in the others.
+        short_side: pixels to which the short side of larger training images is reduced.
+        crop_side: side of the square training crops in pixels; a smaller image is enlarged to it.
+        validation_short_side: pixels to which the short side of larger validation images is reduced.
+        flip: mirror training images at random.
+        margin: margin of the hinge loss on the standard deviations.
+        detach_variance: do not train the standard deviations by the fidelity loss.
+        start_std: standard deviation of every image before training; 0 leaves it to random weights.
     """
 
     name: str

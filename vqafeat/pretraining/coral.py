@@ -19,23 +19,17 @@ from vqafeat.store.features import FeatureReader
 
 @dataclass(frozen=True)
 class DomainFeatures:
-    """The features of a domain's samples.
-
-    Attributes:
-        values: (sample, channel) float64; for a video the mean over its frames, as in Li et al.
-        weights_sha256: digest of the network's weights; empty if it is not known.
-    """
+    """The features of a domain's samples, (sample, channel) float64, and the digest of their weights."""
 
     name: str
     values: npt.NDArray[np.float64]
-    weights_sha256: str = ""
+    weights_sha256: str = ""  # empty where it is not known
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or len(self.values) < 2:
             problem = f"'{self.name}' has features of shape {self.values.shape}"
             raise ArgumentError(f"{problem}; a covariance takes at least two samples.")
-        if not np.isfinite(self.values).all():
-            bad = int((~np.isfinite(self.values).all(1)).sum())
+        if bad := np.count_nonzero(~np.isfinite(self.values).all(axis=1)):
             problem = f"'{self.name}' has {bad} sample(s) with features that are not finite"
             raise ArgumentError(f"{problem}; leave them out, or extract them again.")
 
@@ -60,13 +54,10 @@ def _check_same_weights(source: DomainFeatures, target: DomainFeatures) -> None:
 
 
 def mean_features(source: FeatureReader, feature_set: str) -> DomainFeatures:
-    """Return the mean features of each complete video of a source."""
-    identity = source.identity(feature_set)
-    rows = [
-        source.read(feature_set, video).values.mean(0, dtype=np.float64)
-        for video in source.complete_videos(feature_set)
-    ]
-    values = np.stack(rows) if rows else np.empty((0, identity.channels))
+    """Return the mean over the frames of each complete video, as in Li et al."""
+    identity, videos = source.identity(feature_set), source.complete_videos(feature_set)
+    rows = [source.read(feature_set, video).values.mean(0, dtype=np.float64) for video in videos]
+    values = np.reshape(rows, (len(rows), identity.channels))
     return DomainFeatures(source.dataset.name, values, identity.weights_sha256)
 
 
@@ -80,10 +71,7 @@ def concatenated(domains: Sequence[DomainFeatures]) -> DomainFeatures:
 
 
 def image_paths(argument: str) -> tuple[str, list[Path]]:
-    """Return the name and the images of `NAME=FOLDER` or `NAME=FILE.csv`.
-
-    They are those of a labelled set, or all images below any other folder.
-    """
+    """Return the name and the images of `NAME=FOLDER` or `NAME=FILE.csv`: a labelled set, or any folder."""
     name, _, folder = argument.partition("=")
     if not folder or name in IMAGE_SETS or not Path(folder).is_dir():
         return name, [image.path for image in load_image_set(argument).images]
@@ -108,8 +96,8 @@ def image_features(
     """
     backbone = extractor.loaded.backbone
     if backbone.clips is not None:
-        problem = f"--features {extractor.feature_set}: '{backbone.name}' sees clips of video"
-        raise ArgumentError(f"{problem}; take a network that sees single images.")
+        problem = f"--features {extractor.feature_set}: '{backbone.name}' processes clips of video"
+        raise ArgumentError(f"{problem}; name a network that processes single images.")
     (network,) = shared_networks([extractor], device)
     rows = []
     for done, image in enumerate(images, start=1):

@@ -1,4 +1,4 @@
-"""Batches of images: worker processes decode, resize and crop; their number does not change the result."""
+"""Batches of images, which worker processes decode, resize and crop; the result does not depend on them."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,8 +38,8 @@ class PairBatch(NamedTuple):
 
     Attributes:
         first, second: (pair, height, width, 3) uint8.
-        probability, std_order: (pair,) labels; see `losses.pair_loss`.
-        pairs: (pair,) their numbers among all pairs of the training.
+        probability, std_order: (pair,) labels; see `network.pair_loss`.
+        pairs: (pair,) numbers among all pairs of the training.
     """
 
     first: Tensor
@@ -84,7 +84,7 @@ class PairImages:
 
 
 class _Loaded(Dataset[Any]):
-    """The result of `load` for a key, or its error, as an error raised in a worker arrives in a traceback."""
+    """The result of `load` for a key, or its error, because raising it in a worker would add a traceback."""
 
     def __init__(self, load: Callable[[Any], Any]) -> None:
         self._load = load
@@ -109,7 +109,7 @@ class _Loader:
             prefetch_factor=_BATCHES_AHEAD if workers else None,
             multiprocessing_context=process_context([__name__]) if workers else None,
             pin_memory=pinned,
-            generator=torch.Generator(),  # so that the global one is left as it was
+            generator=torch.Generator(),  # leaves the global one unchanged
         )
 
     def __iter__(self) -> Iterator[Any]:
@@ -120,10 +120,10 @@ class _Loader:
 
 
 class PairLoader:
-    """The batches of a training, in an order that is drawn for each epoch.
+    """The batches of a training, in a random order for each epoch.
 
     Args:
-        workers: processes that load, as long as the loader exists; 0 loads in this process.
+        workers: processes that load batches while the loader exists; 0 loads them in this process.
         pinned: put batches into memory that a GPU reads directly.
     """
 
@@ -153,7 +153,7 @@ class PairLoader:
 
 
 class ImageLoader(_Loader):
-    """Whole images as validation sees them, (1, height, width, 3) uint8: one at a time, as sizes differ."""
+    """Whole images for validation, (1, height, width, 3) uint8: one at a time, because sizes differ."""
 
     def __init__(
         self, images: Sequence[LabelledImage], recipe: PretrainingRecipe, workers: int, pinned: bool = False

@@ -1,4 +1,4 @@
-"""One network on several devices, which share every batch; one optimiser steps on the sum of gradients."""
+"""A network on several devices, which divide every batch; the optimiser uses the sum of their gradients."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -10,15 +10,14 @@ from torch import Tensor
 
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_loading import PairBatch
-from vqafeat.pretraining.losses import PairLoss, pair_loss
-from vqafeat.pretraining.network import QualityNetwork
+from vqafeat.pretraining.network import PairLoss, QualityNetwork, pair_loss
 
 
 class DataParallel:
     """A network and its equal copies on further devices.
 
-    As under `nn.DataParallel` in the released code, batch norms see each device's share alone, and the
-    statistics of the first device are kept. CUDA devices compute at the same time, as their kernels are
+    As with `nn.DataParallel` in the released code, batch norms take the statistics of each device's share,
+    and those of the first device are kept. CUDA devices compute at the same time, because their kernels are
     queued. The arguments are those of `ComputeOptions`.
     """
 
@@ -51,8 +50,7 @@ class DataParallel:
     def _share_loss(self, number: int, batch: PairBatch, recipe: PretrainingRecipe) -> PairLoss:
         device, network = self.devices[number], self._networks[number]
         with self.autocast(device):
-            # one after the other: batch norms take the statistics of first and second images apart, as in the
-            # released code
+            # separately, as in the released code: batch norms take the statistics of each side
             first = network(batch.first.to(device, non_blocking=True))
             second = network(batch.second.to(device, non_blocking=True))
         labels = batch.probability.to(device), batch.std_order.to(device)

@@ -18,7 +18,7 @@ from vqafeat.schema import Texts, parse
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """One image and its label.
+    """An image and its label.
 
     Attributes:
         mos: mean opinion score, higher is better.
@@ -35,11 +35,10 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A set of labelled images; its scores are not compared with those of other sets.
+    """A set of labelled images, in the order of the label file `labels`.
 
     Attributes:
-        labels: the label file, which has the images in the same order.
-        std_source: source of the deviations, in words.
+        std_source: source of the standard deviations, in words.
     """
 
     name: str
@@ -59,9 +58,9 @@ class ImageSet:
             if not isfinite(image.mos) or not 0 <= image.std < inf
         ]
         if bad:
-            allowed = "finite numbers, with a deviation (std) of at least 0"
+            allowed = "finite numbers with a std of at least 0"
             raise DatasetError(
-                f"{where}: {len(bad)} labels are not {allowed}: {summarize(bad)}; correct these rows."
+                f"{where}: {len(bad)} labels are not {allowed}: {summarize(bad)}; correct them."
             )
 
     @property
@@ -71,8 +70,7 @@ class ImageSet:
         return sha256(json.dumps(rows).encode()).hexdigest()
 
 
-# (image, MOS, deviation, content) of each image, "" for an image that is its own content; and where the
-# deviations come from
+# (image, MOS, std, content or "") of each image, and the source of the standard deviations
 Labels = tuple[list[tuple[str, float, float, str]], str]
 
 
@@ -81,9 +79,9 @@ class Columns:
     """The columns of a label table.
 
     Attributes:
-        std: the first of these names that the table has counts.
-        std_source: source of the deviations in words; the column's name by default.
-        assumed_std, assumed_source: deviation of every image if the table has no column of `std`.
+        std: names, of which the first in the table is read.
+        std_source: source of the standard deviations in words; the column's name by default.
+        assumed_std, assumed_source: standard deviation of every image if the table has no `std`.
     """
 
     image: str
@@ -120,20 +118,19 @@ def _read_bid(path: Path) -> Labels:
         layout = "the image's number, the mean grade, and from the fourth column on the grades"
         raise label_error(path, f"it has {len(table.header)} columns; BID's has {layout}")
     columns = [index for index in range(len(table.header)) if index != 2]
-    numbers, mos, *grades = [
-        parsed_scores(((line, cells[index]) for line, cells in table.rows), path) for index in columns
-    ]
+    cells = [[(line, row[index]) for line, row in table.rows] for index in columns]
+    numbers, mos, *grades = (parsed_scores(column, path) for column in cells)
     if wrong := [str(number) for number in numbers if isnan(number) or number != int(number)]:
         raise label_error(path, f"the first column has to number the images, but holds {summarize(wrong)}")
     names = [f"DatabaseImage{int(number):04d}.JPG" for number in numbers]
     given = [[grade for grade in row if not isnan(grade)] for row in zip(*grades, strict=True)]
     if few := [name for name, row in zip(names, given, strict=True) if len(row) < 2]:
-        raise label_error(path, f"images with fewer than two grades have no deviation: {summarize(few)}")
+        raise label_error(path, f"images need at least two grades for a standard deviation: {summarize(few)}")
     rows = [(name, score, stdev(row), "") for name, score, row in zip(names, mos, given, strict=True)]
     return rows, "standard deviation (N − 1) of each image's grades"
 
 
-CLIVE_TRAINING_IMAGES = 7  # t1.bmp … t7.bmp, with which its lists begin: subjects learned the task on them
+CLIVE_TRAINING_IMAGES = 7  # t1.bmp … t7.bmp, the first of its lists, on which subjects learned the task
 
 
 def _read_clive(path: Path) -> Labels:
@@ -141,12 +138,12 @@ def _read_clive(path: Path) -> Labels:
     files = ("AllImages_release", "AllMOS_release", "AllStdDev_release")
     names, mos, std = (mat5_variables(path.with_name(f"{name}.mat"), name)[0] for name in files)
     if not len(names) == len(mos) == len(std) > CLIVE_TRAINING_IMAGES:
-        counts = f"{len(names)} names, {len(mos)} MOS and {len(std)} deviations"
+        counts = f"{len(names)} names, {len(mos)} MOS and {len(std)} standard deviations"
         allowed = f"as many of each, and more than {CLIVE_TRAINING_IMAGES}"
         raise DatasetError(f"'{path.parent}' has {counts}, but needs {allowed}; fetch the three files again.")
     kept = slice(CLIVE_TRAINING_IMAGES, None)
     columns = zip(names[kept], mos[kept], std[kept], strict=True)
-    rows = [(str(name), float(score), float(deviation), "") for name, score, deviation in columns]
+    rows = [(str(name), float(mean), float(spread), "") for name, mean, spread in columns]
     return rows, "AllStdDev_release.mat"
 
 
@@ -156,7 +153,7 @@ class PublishedImageSet:
 
     Attributes:
         described: title, label file and folder, for lists.
-        columns: None for a set with its own reader.
+        columns: None for a set with a reader in `_READERS`.
     """
 
     described: str
@@ -175,46 +172,40 @@ def load_image_set(argument: str) -> ImageSet:
     """Read the published image set that `NAME=FOLDER` names, or the user's images of `NAME=FILE.csv`."""
     name, _, text = argument.partition("=")
     if not name or not text:
-        raise ArgumentError(
-            f"--images {argument} has to be NAME=FOLDER with a known set ({', '.join(IMAGE_SETS)}), "
-            f"or NAME=FILE.csv with the columns image,mos,std."
-        )
-    path = Path(text)
+        known = f"NAME=FOLDER with a known set ({', '.join(IMAGE_SETS)})"
+        own = "NAME=FILE.csv with the columns image,mos,std"
+        raise ArgumentError(f"--images {argument} has to be {known}, or {own}.")
+    path = labels = Path(text)
     if path.suffix.lower() == ".csv":
-        return _image_set(name, path, path.parent, _read_own(path))
-    published = named("image set", name, IMAGE_SETS)
-    if not path.is_dir():
-        raise DatasetError(f"--images {argument} is no folder; give the folder of '{name}' as it ships.")
-    title = published.described.partition(":")[0]
-    labels = _first_existing(path, published.labels, f"label file of {title}")
-    folder = _first_existing(path, published.folders, f"images of {title}")
-    read = _read_columns(labels, published.columns) if published.columns else _READERS[name](labels)
-    return _image_set(name, labels, folder, read)
-
-
-def _image_set(name: str, path: Path, folder: Path, labels: Labels) -> ImageSet:
-    rows, std_source = labels
+        folder, (rows, std_source) = path.parent, _read_own(path)
+    else:
+        published = named("image set", name, IMAGE_SETS)
+        if not path.is_dir():
+            next_step = f"give the folder of '{name}' as it ships"
+            raise DatasetError(f"--images {argument} is not a folder; {next_step}.")
+        title = published.described.partition(":")[0]
+        labels = _first_existing(path, published.labels, f"label file of {title}")
+        folder = _first_existing(path, published.folders, f"images of {title}")
+        columns = published.columns
+        rows, std_source = _read_columns(labels, columns) if columns else _READERS[name](labels)
     images = tuple(
         LabelledImage(image, folder / image, mos, std, content or image) for image, mos, std, content in rows
     )
-    return ImageSet(name, images, path, std_source)
+    return ImageSet(name, images, labels, std_source)
 
 
 def _first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
-    for candidate in candidates:
-        if (root / candidate).exists():
-            return root / candidate
-    paths = ", ".join(candidates)
-    problem = f"'{root}' holds no {what}; looked for {paths}"
+    if existing := [root / candidate for candidate in candidates if (root / candidate).exists()]:
+        return existing[0]
+    problem = f"'{root}' holds no {what}; looked for {', '.join(candidates)}"
     raise DatasetError(f"{problem}. Give the folder that the set unpacks to.")
 
 
 def _read_own(path: Path) -> Labels:
     header = read_table(path).header
     if set(header) - {"content"} != {"image", "mos", "std"}:
-        raise DatasetError(
-            f"'{path}' has the columns {','.join(header)}; your own images have image,mos,std and optionally "
-            "content. If no deviation is known, write one value for all, as a sixth of the scale."
-        )
+        problem = f"'{path}' has the columns {','.join(header)}, not image,mos,std and optionally content"
+        advice = "If no std is known, write the same for all images, such as a sixth of the scale"
+        raise DatasetError(f"{problem}. {advice}.")
     content = "content" if "content" in header else ""
     return _read_columns(path, Columns("image", "mos", ("std",), content=content))

@@ -17,26 +17,22 @@ _CHECKED_SIZE = (64, 64)
 Size = tuple[int, int]  # width, height
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    return image.convert("RGB")
-
-
-def _via_rgba(image: Image.Image) -> Image.Image:
-    # straight to RGB, Pillow warns of palettes with transparent entries, even where no pixel has one
-    return image.convert("RGBA").convert("RGB")
-
-
 def _from_16_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 0xFFFF:
-        raise ValueError(f"its numbers run from {values.min()} to {values.max()}, outside of 16 bits")
+        raise ValueError(f"its values from {values.min()} to {values.max()} do not fit into 16 bits")
     return Image.fromarray(((values * 255 + 0x7FFF) // 0xFFFF).astype(np.uint8)).convert("RGB")
 
 
 # mode of a decoded file → conversion to 8-bit RGB; CMYK is converted without a colour profile
 CONVERSIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
-    **dict.fromkeys(("RGB", "1", "L", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"), _to_rgb),
-    **dict.fromkeys(("P", "PA", "LA", "RGBA", "La", "RGBa"), _via_rgba),
+    **dict.fromkeys(
+        ("RGB", "1", "L", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"), lambda image: image.convert("RGB")
+    ),
+    # a direct conversion to RGB warns of palettes with transparent entries, even if no pixel uses them
+    **dict.fromkeys(
+        ("P", "PA", "LA", "RGBA", "La", "RGBa"), lambda image: image.convert("RGBA").convert("RGB")
+    ),
     **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N", "I"), _from_16_bits),
 }
 
@@ -55,7 +51,7 @@ def read_image(path: Path, draft: Size | None = None) -> Image.Image:
     except FileNotFoundError as error:
         raise DatasetError(f"'{path}' does not exist.") from error
     except UnidentifiedImageError as error:
-        raise DatasetError(f"'{path}' is no image that Pillow reads.") from error
+        raise DatasetError(f"'{path}' is not an image that Pillow can read.") from error
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DatasetError(f"'{path}' is a damaged image or cannot be read ({error}).") from error
 
@@ -63,7 +59,7 @@ def read_image(path: Path, draft: Size | None = None) -> Image.Image:
 def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
     if min(image.size) < 1 or image.mode not in CONVERSIONS:
         known = ", ".join(CONVERSIONS)
-        raise DatasetError(f"'{path}' holds pixels of the kind '{image.mode}', not one of {known}.")
+        raise DatasetError(f"'{path}' has the pixel mode '{image.mode}', not one of {known}.")
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
         problem = "is transparent in parts, and no background is known"
         raise DatasetError(f"'{path}' {problem}; save it without an alpha channel.")
@@ -74,9 +70,9 @@ def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
 def check_images(
     paths: Sequence[Path], workers: int, on_checked: Callable[[int], None] | None = None
 ) -> None:
-    """Read every image once in threads, so that training does not stop at a broken one on its second day.
+    """Read every image once, so that a damaged one does not stop the training later.
 
-    `on_checked` is called with the number of images that are checked.
+    `on_checked` is called with the number of checked images.
     """
     problems = []
     with ThreadPoolExecutor(max(workers, 1)) as pool:
@@ -112,15 +108,13 @@ def validation_size(size: Size, recipe: PretrainingRecipe) -> Size:
 def _with_short_side(size: Size, short_side: int, recipe: PretrainingRecipe) -> Size:
     if recipe.preparation == "square":
         return (recipe.crop_side, recipe.crop_side)
-    width, height = size
-    # as torchvision's Resize: the long side is cut off, not rounded
-    if width <= height:
-        return (short_side, int(short_side * height / width))
-    return (int(short_side * width / height), short_side)
+    # as torchvision's Resize, which cuts decimals off
+    width, height = (int(short_side * side / min(size)) for side in size)
+    return (width, height)
 
 
 def resized(image: Image.Image, size: Size) -> Image.Image:
-    """Resize an image, bilinear and low-passed, as torchvision resizes a PIL image."""
+    """Return a resized image, bilinear with a low-pass, as by torchvision."""
     return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
 
 
@@ -133,5 +127,5 @@ def random_crop(image: Image.Image, side: int, flip: bool, random: np.random.Gen
 
 
 def as_tensor(image: Image.Image) -> Tensor:
-    """Return an RGB image as (height, width, 3) uint8, the layout of networks with channels last."""
+    """Return an RGB image as (height, width, 3) uint8."""
     return torch.from_numpy(np.array(image))

@@ -1,4 +1,4 @@
-"""The division of image sets into training and validation, and the pairs that are drawn for training."""
+"""The training and validation parts of image sets, and random pairs of training images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ from vqafeat.io import duplicates, summarize
 from vqafeat.pretraining.image_sets import IMAGE_SETS, ImageSet, LabelledImage
 from vqafeat.splits import content_split
 
-# for sets whose number no paper states: about as many as Li et al. draw from KonIQ-10k and SPAQ (11)
-PAIRS_AN_IMAGE = 10
+PAIRS_PER_IMAGE = 10  # where no paper states a number; Li et al. draw 11 from KonIQ-10k and SPAQ
 FEWEST_FOR_SROCC = 3
 Index = npt.NDArray[np.int64]
 
@@ -23,8 +22,8 @@ class DrawnPairs:
     """The pairs of one image set.
 
     Attributes:
-        training, validation: rows of the set.
-        rows: (pair, 2) rows of the training part.
+        training, validation: indices of images of the set.
+        rows: (pair, 2) indices of training images.
     """
 
     image_set: ImageSet
@@ -34,24 +33,24 @@ class DrawnPairs:
 
     def __post_init__(self) -> None:
         if self.rows.ndim != 2 or self.rows.shape[1] != 2 or not np.isin(self.rows, self.training).all():
-            allowed = "(pair, 2) rows of its training part"
-            raise ArgumentError(f"pairs of '{self.image_set.name}' have to be {allowed}: {self.rows.shape}.")
+            problem = f"rows of '{self.image_set.name}' has the shape {self.rows.shape}"
+            raise ArgumentError(f"{problem}; it has to be (pair, 2) indices of training images.")
 
     @property
     def validation_images(self) -> list[LabelledImage]:
-        """The images that no pair is drawn from."""
+        """The images of the validation part."""
         return [self.image_set.images[row] for row in self.validation]
 
     @property
     def probability(self) -> npt.NDArray[np.float64]:
-        """(pair,) that people prefer the first image (Li et al., eq. 2; `GT_Gaussian.m` of UNIQUE)."""
+        """(pair,) probability that people prefer the first image (Li et al., eq. 2; `GT_Gaussian.m`)."""
         mos, std = self._labels()
-        deviation = np.sqrt((std**2).sum(1)) + np.finfo(np.float64).eps
-        return np.asarray(ndtr((mos[:, 0] - mos[:, 1]) / deviation))
+        spread = np.sqrt((std**2).sum(1)) + np.finfo(np.float64).eps
+        return np.asarray(ndtr((mos[:, 0] - mos[:, 1]) / spread))
 
     @property
     def std_order(self) -> npt.NDArray[np.float64]:
-        """(pair,) sign of the difference of the deviations."""
+        """(pair,) sign of the difference of the standard deviations."""
         std = self._labels()[1]
         return np.asarray(np.sign(std[:, 0] - std[:, 1]))
 
@@ -68,15 +67,15 @@ def draw_pairs(
     *,
     default_pairs: int | None = None,
 ) -> tuple[DrawnPairs, ...]:
-    """Divide each set by content and draw pairs of its training images, all different.
+    """Divide each set by content, and draw different pairs of its training images.
 
-    The pairs of a set depend on the seed and its name, not on the other sets. As in UNIQUE's `data_BID.m`,
-    they are drawn without replacement; a set with fewer pairs than requested gives each once.
+    The pairs of a set depend on the seed and the set's name. As in UNIQUE's `data_BID.m`, they are drawn
+    without replacement; a set with fewer pairs than requested gives all.
 
     Args:
-        pairs: number of pairs by set; by default those of Li et al., and for other sets ten per image.
+        pairs: set → number of pairs.
         validation_percent: share of each set's contents for validation; 0 for none.
-        default_pairs: number for every set that `pairs` does not name.
+        default_pairs: number for other sets; without it that of Li et al., or ten per training image.
     """
     names = [item.name for item in sets]
     if twice := duplicates(names):
@@ -91,18 +90,15 @@ def draw_pairs(
 
 def parse_pairs(options: Sequence[str]) -> tuple[dict[str, int], int | None]:
     """Return the numbers of pairs in options `NAME=NUMBER`, by set, and in `NUMBER`, for all sets."""
-    named: dict[str, int] = {}
-    for_all: int | None = None
+    numbers: dict[str, int] = {}
     for option in options:
         name, separator, text = option.rpartition("=")
         if not text.isdecimal() or int(text) < 1 or (separator and not name):
             allowed = "NUMBER or NAME=NUMBER with a number of at least 1"
             raise ArgumentError(f"--pairs {option} has to be {allowed}, as koniq=90000.")
-        if separator:
-            named[name] = int(text)
-        else:
-            for_all = int(text)
-    return named, for_all
+        numbers[name] = int(text)
+    for_all = numbers.pop("", None)
+    return numbers, for_all
 
 
 def _draw(image_set: ImageSet, pairs: int | None, validation_percent: int, seed: int) -> DrawnPairs:
@@ -112,14 +108,14 @@ def _draw(image_set: ImageSet, pairs: int | None, validation_percent: int, seed:
         raise _too_small(image_set, f"{len(training)} image(s) for training; a pair takes two")
     if pairs is None:
         published = IMAGE_SETS[image_set.name].pairs if image_set.name in IMAGE_SETS else None
-        pairs = published or PAIRS_AN_IMAGE * len(training)
+        pairs = published or PAIRS_PER_IMAGE * len(training)
     random = np.random.default_rng([seed, *image_set.name.encode()])
     rows = training[different_pairs(len(training), pairs, random)]
     return DrawnPairs(image_set, *parts, random.permuted(rows, axis=1))
 
 
 def _divide(image_set: ImageSet, percent: int, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the rows for training and for validation."""
+    """Return the indices of the images for training and for validation."""
     contents = [image.content for image in image_set.images]
     if percent == 0:
         return tuple(range(len(contents))), ()
@@ -143,10 +139,8 @@ def _too_small(image_set: ImageSet, problem: str) -> DatasetError:
 
 def different_pairs(items: int, number: int, random: np.random.Generator) -> Index:
     """Return (pair, 2) different pairs i < j of `items` things: `number`, or all if there are fewer."""
+    first_number = np.arange(items) * (np.arange(items) - 1) // 2  # number of the pair (0, j), by j
     count = items * (items - 1) // 2
     numbers = np.arange(count) if number >= count else random.choice(count, number, replace=False)
-    # pair number j (j − 1) / 2 + i, solved for j; the root may be off by one in the last place
-    larger = ((1 + np.sqrt(1 + 8 * numbers.astype(np.float64))) / 2).astype(np.int64)
-    larger -= larger * (larger - 1) // 2 > numbers
-    larger += (larger + 1) * larger // 2 <= numbers
-    return np.stack([numbers - larger * (larger - 1) // 2, larger], axis=1)
+    larger = np.searchsorted(first_number, numbers, side="right") - 1
+    return np.stack([numbers - first_number[larger], larger], axis=1)

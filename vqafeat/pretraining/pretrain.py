@@ -1,4 +1,4 @@
-"""A whole pre-training: training, the weights file, and its model card next to it."""
+"""A whole pre-training: training, the weights file, and the model card next to it."""
 
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -24,13 +24,7 @@ SUFFIX = ".safetensors"
 
 @dataclass(frozen=True)
 class PretrainingRequest:
-    """Everything that decides a pre-training.
-
-    Attributes:
-        backbone, weights: see `start_network`.
-        seed: of the head's weights, of orders and crops.
-        out: the weights file.
-    """
+    """Everything that decides a pre-training; `backbone` and `weights` are those of `start_network`."""
 
     backbone: str
     weights: str
@@ -42,26 +36,17 @@ class PretrainingRequest:
 
     def __post_init__(self) -> None:
         if self.out.suffix != SUFFIX:
-            raise ArgumentError(
-                f"--out {self.out} has to end in {SUFFIX}, as {self.out.with_suffix(SUFFIX)}."
-            )
+            example = self.out.with_suffix(SUFFIX)
+            raise ArgumentError(f"--out {self.out} has to end in {SUFFIX}, as {example}.")
         quality_backbone(self.backbone)
         if not self.sets:
-            raise ArgumentError(
-                "there are no image sets to train on; name at least one with --images NAME=FOLDER or "
-                "NAME=FILE.csv."
-            )
+            next_step = "name at least one with --images NAME=FOLDER or NAME=FILE.csv"
+            raise ArgumentError(f"there are no image sets to train on; {next_step}.")
 
 
 @dataclass(frozen=True)
 class PretrainedNetwork:
-    """A finished pre-training.
-
-    Attributes:
-        out, card: the weights file and its model card.
-        backbone: name under which the extraction loads it.
-        weights_sha256: digest that identifies its feature sets.
-    """
+    """A finished pre-training: the weights file `out`, and the name under which the extraction loads it."""
 
     out: Path
     card: Path
@@ -79,9 +64,8 @@ def prepare_out(out: Path, overwrite: bool) -> None:
     """Check that a weights file is new; `overwrite` removes an earlier one, its card and its checkpoint."""
     existing = [path for path in (out, card_path(out)) if path.exists()]
     if existing and not overwrite:
-        raise ArgumentError(
-            f"--out {out}: '{existing[0]}' exists already; name another file, or replace it with --overwrite."
-        )
+        next_step = "name another file, or replace it with --overwrite"
+        raise ArgumentError(f"--out {out}: '{existing[0]}' exists already; {next_step}.")
     for path in [*existing, *([checkpoint_path(out)] if overwrite else [])]:
         path.unlink(missing_ok=True)
 
@@ -94,7 +78,7 @@ def pretrain(request: PretrainingRequest, progress: Progress | None = None) -> P
     checkpoint = checkpoint_path(out)
     result = train(network, request.sets, recipe, seed, request.computing, checkpoint, config, progress)
     write_weights(out, result.best_weights)
-    # read back as the extraction will, so that the digest is that of the file's tensors
+    # read as by the extraction, so that the digests are equal
     backbone = quality_backbone(request.backbone)
     digest = load_network(backbone, str(out)).weights_sha256
     card = card_path(out)
@@ -104,7 +88,7 @@ def pretrain(request: PretrainingRequest, progress: Progress | None = None) -> P
 
 
 def _config(request: PretrainingRequest, start: LoadedNetwork) -> dict[str, Any]:
-    """Return, as JSON values, what must be equal when a run resumes; not the workers or the images' paths."""
+    """Return, as JSON values, what must be equal when a run resumes."""
     return {
         "backbone": request.backbone,
         "start": start.weights,

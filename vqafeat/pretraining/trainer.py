@@ -27,9 +27,9 @@ from vqafeat.pretraining.pairs import DrawnPairs
 
 @dataclass(frozen=True)
 class PretrainingRecord:
-    """One epoch, counted from 1: mean losses over its pairs, the validation SROCC by image set, and its time.
+    """One epoch, counted from 1: mean losses over its pairs, and the validation SROCC of each image set.
 
-    `seconds` does not include the validation, and does not count when records are compared.
+    `seconds` is without the validation, and is ignored when records are compared.
     """
 
     epoch: int
@@ -43,7 +43,7 @@ class PretrainingRecord:
 
 @dataclass(frozen=True)
 class Step:
-    """One step; epochs and steps are counted from 1, and the speed is the mean of the epoch so far."""
+    """One step; epochs and steps are counted from 1, and the speed is the epoch's mean until now."""
 
     epoch: int
     number: int
@@ -58,9 +58,9 @@ Progress = Callable[[Step | PretrainingRecord], None]
 
 @dataclass(eq=False)
 class TrainingState:
-    """The state of a training after its last finished epoch, and in the end its result.
+    """The state of a training after its last finished epoch, which becomes its result.
 
-    `best_srocc` is the mean over sets in the kept epoch, and NaN without validation.
+    `best_srocc` is the mean over the sets in the best epoch, and NaN without validation.
     """
 
     curve: list[PretrainingRecord] = field(default_factory=list)
@@ -69,7 +69,7 @@ class TrainingState:
     best_srocc: float = nan
 
     def add(self, record: PretrainingRecord, network: QualityNetwork) -> None:
-        """Add an epoch; keep its weights if its validation SROCC is the best so far, or is not defined."""
+        """Add an epoch; keep its weights if its validation SROCC is the best, or none has been defined."""
         self.curve.append(record)
         srocc = mean_srocc(record.validation_srocc)
         if isnan(self.best_srocc) or srocc > self.best_srocc:
@@ -88,9 +88,9 @@ class ComputeOptions:
     """Where and how a training computes.
 
     Attributes:
-        devices: of one type; they share each batch.
+        devices: of one type; they divide each batch.
         precision: `fp32`, or `bf16` or `fp16` for mixed precision.
-        workers: processes that load images; the result does not depend on them.
+        workers: processes that load images; the result does not depend on their number.
     """
 
     devices: tuple[torch.device, ...] = (torch.device("cpu"),)
@@ -118,12 +118,12 @@ def train(
     """Train a network on pairs, in place.
 
     The same start, pairs, recipe, seed, machine and devices give the same weights, with any number of
-    workers, stopped and resumed or not.
+    workers, whether the run is stopped and resumed or not.
 
     Args:
         seed: of orders, crops and mirroring.
         checkpoint: file that is written after each epoch, and from which a stopped run resumes.
-        config: everything that decides the run; that of the checkpoint must be equal.
+        config: everything that decides the run; the checkpoint must have the same.
     """
     parallel = DataParallel(network, computing.devices, computing.precision)
     optimiser = torch.optim.Adam(
@@ -219,7 +219,7 @@ def _validation_sroccs(
 
 @torch.no_grad()
 def predict(parallel: DataParallel, images: ImageLoader) -> npt.NDArray[np.float64]:
-    """Return (image, 2) mean and deviation of whole images, in eval mode on the first device."""
+    """Return (image, 2) mean and standard deviation of whole images, in eval mode on the first device."""
     network, device = parallel.network.eval(), parallel.devices[0]
     rows = []
     for image in images:

@@ -2,6 +2,6 @@
 
 from vqafeat.paper_tables.cells.base import CELL_TYPES, CellResult, CellType, Measured, Task
 
-from vqafeat.paper_tables.cells import runs, groups, networks  # isort: skip  (the order of registration)
+from vqafeat.paper_tables.cells import runs, networks  # isort: skip  (the order of registration)
 
-__all__ = ["CELL_TYPES", "CellResult", "CellType", "Measured", "Task", "groups", "networks", "runs"]
+__all__ = ["CELL_TYPES", "CellResult", "CellType", "Measured", "Task", "networks", "runs"]

@@ -6,7 +6,7 @@ from math import nan
 from pathlib import Path
 from typing import ClassVar
 
-from vqafeat.paper_tables.fits import FitCache
+from vqafeat.paper_tables.sources import FitCache
 from vqafeat.paper_tables.table import Cell, RequiredFeatures, TableFit
 from vqafeat.registry import Registry
 from vqafeat.training.results import EVERY_MEASURE, MetricsSummary, Summary
@@ -17,11 +17,11 @@ class Measured:
     """What was measured for a cell.
 
     Attributes:
-        spread: the measure over the splits; a single number has no deviation.
-        videos: mean number of measured videos a split, the weight in an average.
-        runs: the run folders behind the number.
+        spread: the measure over the splits.
+        videos: mean number of measured videos per split, the weight in an average.
+        runs: folders of the measured runs.
         plain: PLCC or RMSE without the mapping; None for other measures.
-        few_videos: a split has so few videos that a single one moves the number.
+        few_videos: whether a split has so few videos that a single one changes the number visibly.
     """
 
     spread: Summary
@@ -47,12 +47,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class CellResult:
-    """A cell with what was measured for it, or the reason why nothing was.
+    """A cell with what was measured for it, or why nothing was.
 
     Attributes:
         missing: the feature sets that the stores lack.
         reasons: everything that is missing, in words.
-        comparable: the published number is of the same videos.
+        comparable: whether the published number is of the same videos.
     """
 
     cell: Cell
@@ -73,7 +73,7 @@ class CellResult:
 
     @property
     def plain_value(self) -> float:
-        """PLCC or RMSE without a mapping if the value is after one, else NaN."""
+        """PLCC or RMSE without the mapping if `value` is after it, else NaN."""
         measured = self.measured
         if measured is None or measured.plain is None or measured.plain == measured.spread:
             return nan
@@ -86,18 +86,18 @@ class CellResult:
 
     @property
     def difference(self) -> float:
-        """Measured − published; NaN where one of the two is missing, or they are of different videos."""
+        """Measured − published; NaN where one is missing, or they are of different videos."""
         return self.value - self.published if self.comparable else nan
 
     def rounded_difference(self, digits: int) -> float:
-        """Return the difference rounded as it is shown; it stays whole if the published value would be 0."""
+        """Return the difference rounded as it is shown; not rounded if the published value would become 0."""
         small = 0 < abs(self.published) < 10**-digits
         return self.difference if small else round(self.difference, digits)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A measurement for a cell; `peers` are the other cells of its row that have the same measure."""
+    """A measurement for a cell; `peers` are the other cells of its row with the same measure."""
 
     request: TableFit
     measure: str
@@ -107,13 +107,13 @@ class Task:
 
 @dataclass(frozen=True)
 class CellType(ABC):
-    """A kind of cell; its fields are the options that a table file sets under the name of the kind."""
+    """A kind of cell; its fields are the options in the table file's table of that name."""
 
     measures: ClassVar[tuple[str, ...]] = EVERY_MEASURE
     reads_features: ClassVar[bool] = True
 
     def requests(self, request: TableFit) -> tuple[TableFit, ...]:
-        """Return the fits whose feature sets the cell reads: its own, and those derived from it."""
+        """Return the fits whose feature sets the cell reads: its own first."""
         return (request,)
 
     def required(self, request: TableFit) -> tuple[RequiredFeatures, ...]:

@@ -1,4 +1,4 @@
-"""Cells of networks: what features of a clip cost, by the height of its frames, and CORAL distances."""
+"""Cells of networks: time and operations for a clip, and CORAL distances."""
 
 import time
 from dataclasses import dataclass
@@ -10,8 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vqafeat.backbones.feature_set import backbone_names, build_extractors
 from vqafeat.backbones.network import Network, shared_networks
 from vqafeat.paper_tables.cells.base import CELL_TYPES, CellType, Measured, Task
-from vqafeat.paper_tables.fits import FitCache
-from vqafeat.paper_tables.sources import AGAIN
+from vqafeat.paper_tables.sources import AGAIN, FitCache
 from vqafeat.pretraining import coral
 from vqafeat.schema import NonEmpty
 from vqafeat.system import device_named
@@ -29,7 +28,7 @@ class TimingCell(CellType):
     Attributes:
         height: of the frames, whose width is 16/9 of it.
         frames: of the clip.
-        timed: frames on which the time of one is measured; a network that sees clips takes one input.
+        timed: frames that are computed; a network that processes clips takes one input instead.
     """
 
     measures = ("seconds", "gflops")
@@ -63,7 +62,7 @@ def _cost(network: Network, height: int, clip: TimingCell, measure: str, device:
 
 
 def _operations(network: Network, frames: torch.Tensor) -> float:
-    """Return the operations of the network as published; a multiplication with its sum counts as two."""
+    """Return the operations of the network; a multiplication and its addition count as two."""
     parts = network.view.parts(frames.float())
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         for part in parts:
@@ -72,20 +71,19 @@ def _operations(network: Network, frames: torch.Tensor) -> float:
 
 
 def _seconds(network: Network, frames: torch.Tensor, device: torch.device) -> float:
-    run, seconds = network.clip_rows if network.backbone.clips else network.frame_rows, 0.0
+    run, start = network.clip_rows if network.backbone.clips else network.frame_rows, 0.0
     for _ in range(2):  # the second run is timed
         start = time.perf_counter()
         run(frames)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        seconds = time.perf_counter() - start
-    return seconds
+    return time.perf_counter() - start
 
 
 @CELL_TYPES.register("coral")
 @dataclass(frozen=True)
 class CoralCell(CellType):
-    """The CORAL distance of image sets, taken together, to the videos of all data sets."""
+    """The CORAL distance of joined image sets to the videos of all data sets."""
 
     measures = ("distance",)
 
@@ -93,11 +91,11 @@ class CoralCell(CellType):
 
     def missing(self, fits: FitCache) -> tuple[str, ...]:
         """Return which images are missing."""
-        missing = [name for name in self.images if name not in fits.images and not fits.stores.stands_in]
+        missing = () if fits.stores.stands_in else [name for name in self.images if name not in fits.images]
         return tuple(f"no images of {name}; name them with --images {name}=FOLDER" for name in missing)
 
     def measured(self, task: Task) -> Measured:
-        """Return the distance, with the mean over its frames as the features of a video."""
+        """Return the distance; the features of a video are the mean over its frames."""
         fits, features = task.fits, task.fits.stores.adapt(task.request).features
         if fits.stores.stands_in:
             sources = fits.stores.sources(("images", "videos"))

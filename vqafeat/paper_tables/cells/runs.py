@@ -1,7 +1,8 @@
-"""Cells of runs: a fit on the splits of a data set, measured in several ways, and averages of such cells."""
+"""Cells of runs: a fit on its splits, other videos or a group; comparisons of two fits; averages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isnan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,25 +10,26 @@ import numpy as np
 
 from vqafeat.datasets.dataset import SplitName
 from vqafeat.errors import ArgumentError
+from vqafeat.evaluation import GROUPINGS
 from vqafeat.evaluation.compare import ensemble
 from vqafeat.evaluation.evaluate import evaluate
+from vqafeat.evaluation.groups import group_metrics, group_videos
 from vqafeat.paper_tables.cells.base import CELL_TYPES, CellResult, CellType, Measured, Task
-from vqafeat.paper_tables.fits import joined
 from vqafeat.paper_tables.table import TableFit
-from vqafeat.schema import NonEmpty
+from vqafeat.schema import NonEmpty, Texts
 from vqafeat.statistics import PairedTest, paired_test
 from vqafeat.store.features import FeatureReader
+from vqafeat.training.joint_store import dataset_number
+from vqafeat.training.predictions import Prediction
 from vqafeat.training.results import Summary
 from vqafeat.training.run import Run
+from vqafeat.training.run_config import RunConfig
 
 
 @CELL_TYPES.register("fit")
 @dataclass(frozen=True)
 class FitCell(CellType):
-    """A head on the splits of a data set.
-
-    Of several data sets it shows one, the `member`, or the average weighted by test videos.
-    """
+    """A head on its splits; of several data sets, on `member`, or the average weighted by test videos."""
 
     member: str = ""
 
@@ -38,7 +40,7 @@ class FitCell(CellType):
             known = ", ".join(datasets)
             raise ArgumentError(f"member is '{self.member}'; name one of several data sets, here {known}.")
         run = task.fits.fit(task.request)
-        # by position: a stand-in has other names
+        # by position, because shares of the demo data set have other names
         members = list(run.metrics.datasets.values())
         summary = members[datasets.index(self.member)] if self.member else run.metrics
         return Measured.of(summary, task.measure, (run.path,))
@@ -77,12 +79,12 @@ class PartCell(CellType):
     def measured(self, task: Task) -> Measured:
         """Return the measure of all heads on the part."""
         run = task.fits.fit(task.request)
-        return _evaluated(task, run, joined(task.fits.sources(task.request)), self.name)
+        return _evaluated(task, run, task.fits.joined(task.request), self.name)
 
 
 @dataclass(frozen=True)
 class PairedRuns(CellType):
-    """A kind of cell that compares a run with another one, which differs in the values `against`."""
+    """Base class of cells that compare a run with one that differs in the values `against`."""
 
     against: NonEmpty[Mapping[str, Any]]
 
@@ -127,7 +129,7 @@ class DifferenceCell(PairedRuns):
 @CELL_TYPES.register("ensemble")
 @dataclass(frozen=True)
 class EnsembleCell(CellType):
-    """The blended scores of two runs, of which the other one differs in the values `second`."""
+    """The blended scores of a run and of one that differs in the values `second`."""
 
     second: NonEmpty[Mapping[str, Any]]
 
@@ -136,7 +138,7 @@ class EnsembleCell(CellType):
         return request, request.changed(self.second)
 
     def measured(self, task: Task) -> Measured:
-        """Return the measure of the scores, blended by the κ that is best on each split's validation part."""
+        """Return the measure of the scores, blended with each split's κ."""
         first, second = (task.fits.fit(request) for request in self.requests(task.request))
         blend = ensemble(first.path, second.path, mapping=task.request.mapping)
         kappas = ", ".join(f"{kappa:.2f}" for kappa in blend.kappas)
@@ -171,3 +173,69 @@ def average(peers: Sequence[CellResult]) -> Measured:
         runs=tuple(run for _, measured in cells for run in measured.runs),
         plain=weighted(plain) if len(plain) == len(cells) else None,
     )
+
+
+# the range to which all labels are scaled; the threshold of Li et al. refers to it
+_LOWEST, _HIGHEST = 1.0, 5.0
+
+
+@CELL_TYPES.register("subset")
+@dataclass(frozen=True)
+class SubsetCell(CellType):
+    """A head measured on one group of its test videos, with all labels on one range.
+
+    Source: Li et al. (TCSVT 2022), section IV-C2, tables VII to IX.
+
+    Attributes:
+        by: a name in `GROUPINGS`.
+        name: of the group.
+        within: data sets whose videos the group may hold; empty for all.
+        threshold: of the grouping `quality`, on the range 1 to 5.
+    """
+
+    by: str
+    name: NonEmpty[str]
+    within: Texts = ()
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        GROUPINGS.get(self.by)
+
+    def measured(self, task: Task) -> Measured:
+        """Return the measure of the heads on the group's videos in their test parts."""
+        run, group = task.fits.fit(task.request), self._group(task)
+        rows = [row for row in run.predictions if row.part == "test" and row.video in group]
+        scaled, splits = [_on_one_range(row, run.config) for row in rows], run.config.splits
+        summary: Summary = getattr(group_metrics(scaled, splits, task.request.mapping), task.measure)
+        few = sum(map(isnan, summary.values))
+        note = f"{few} of {splits} splits have no value: their test parts have too few videos of the group"
+        return Measured(summary, len(scaled) / splits, (run.path,), (note,) if few else ())
+
+    def _group(self, task: Task) -> set[str]:
+        """Return the names that the group's videos have in the run."""
+        datasets, sources = task.request.datasets, task.fits.sources(task.request)
+        group: set[str] = set()
+        for dataset, source in zip(datasets, sources, strict=True):
+            prefix = "" if len(sources) == 1 else f"{source.dataset.name}/"
+            names = tuple(video.name for video in source.dataset.videos)
+            if task.fits.stores.stands_in and self.by != "quality":
+                # the demo data set has none of the paper's groups
+                members = sorted(names)[::2]
+            elif self.within and dataset not in self.within:
+                members = []
+            else:
+                low, high = source.dataset.mos_range
+                share = None if self.threshold is None else (self.threshold - _LOWEST) / (_HIGHEST - _LOWEST)
+                threshold = None if share is None else low + share * (high - low)
+                group_of = group_videos(self.by, source, names, threshold).of
+                members = [video for video, name in group_of.items() if name == self.name]
+            group.update(prefix + video for video in members)
+        return group
+
+
+def _on_one_range(row: Prediction, config: RunConfig) -> Prediction:
+    """Return the row with label and score scaled from its data set's range to 1 to 5."""
+    low, high = config.datasets[dataset_number(row.video, config.dataset_names)].mos_range
+    slope = (_HIGHEST - _LOWEST) / (high - low)
+    mos, score = (_LOWEST + slope * (value - low) for value in (row.mos, row.prediction))
+    return replace(row, mos=mos, prediction=score)
