@@ -25,11 +25,11 @@ _GROUP_FILES = {
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
-def parse_bytes(text: str) -> int:
-    """Return the bytes for a text such as `1500M`, `1.5G` or `4GiB`, in powers of 1024."""
+def parse_bytes(text: str, name: str) -> int:
+    """Return the bytes for an amount such as `1.5G` or `4GiB`; `name` is the argument, for messages."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
     if match is None or float(match[1]) == 0:
-        raise ArgumentError(f"memory is '{text}'; write an amount such as 1500M, 1.5G or 16G.")
+        raise ArgumentError(f"{name} is '{text}'; write an amount such as 1500M, 1.5G or 16G.")
     return int(float(match[1]) * _UNITS[match[2]])
 
 

@@ -24,7 +24,8 @@ _BACKBONE = "Network to run; repeatable. See `vqafeat list backbones` and `vqafe
 @options.folder_option
 @options.paths_option("store", "root")
 @options.weights_option
-@options.compute_options
+@options.devices_option
+@options.extraction_options
 @options.cluster_options
 @options.startup_timeout_option
 @precision_option

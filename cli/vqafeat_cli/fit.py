@@ -24,7 +24,6 @@ _GROUPS = {
     "learning_rate": "Training [default: from the recipe]",
     "jobs": "Computing and output",
 }
-_DEVICE = "Device that trains the heads, such as cpu or cuda:0; several share the splits.  [default: cpu]"
 _START_AT_MEAN = "Initialize scores at the mean training label, or not."
 _SHARE = "Share of the training part for validation, if an official split has no validation part."
 
@@ -82,7 +81,7 @@ class _GroupedCommand(click.Command):
 @option("--start-at-mean/--no-start-at-mean", default=None, help=_START_AT_MEAN)
 @option("--pooling", help="Variant of the temporal pooling: released or paper.")
 @shared.jobs_option
-@option("--device", metavar="NAME[,NAME…]", help=_DEVICE)
+@shared.head_devices_option
 @shared.cluster_options
 @shared.amount_option("--memory", help="Memory for features, such as 8G.  [default: half the free memory]")
 @option("--out", type=PATH, help="Run folder to write.  [default: runs/<data set>-<features>-<head>]")

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @option("--split", type=IntRange(0), help="Use only the head of this split.  [default: mean of all heads]")
 @option("--score-scale", metavar="DATASET", help="Data set whose label scale is used.  [default: the first]")
 @options.weights_option
-@options.compute_options
+@options.device_option
+@options.extraction_options
 @option("--raw", metavar="WIDTHxHEIGHT:FORMAT@RATE", help="Format of .yuv files, such as 640x480:yuv420p@30.")
 @flag("--per-frame", help="Also write the scores of the frames to CSV and PNG files.")
 @option("--out", type=PATH, default=".", help="Folder for the files of --per-frame.")

@@ -32,7 +32,7 @@ _RECIPE = "[default: from the recipe]"
 @option("--short-side", type=int, help=f"Short side of the resized images, in pixels.  {_RECIPE}")
 @option("--crop-side", type=int, help=f"Side of the square crops, in pixels.  {_RECIPE}")
 @option("--seed", default=0, type=IntRange(0), help="Random seed of the pairs and the training.")
-@options.device_option
+@options.devices_option
 @options.precision_option
 @option("--workers", type=IntRange(0), help="Processes that load images.  [default: one per core]")
 @option("--out", required=True, type=PATH, help="Weights file to write (.safetensors), with a model card.")
@@ -97,7 +97,6 @@ def pretrain(
 
 
 _FEATURES = "Feature set to compare, read from stores and computed for images; repeatable."
-_DEVICE = f"Device of the networks, for images: cpu, cuda or cuda:NUMBER.  {options.A_GPU}"
 
 
 @click.command()
@@ -105,7 +104,7 @@ _DEVICE = f"Device of the networks, for images: cpu, cuda or cuda:NUMBER.  {opti
 @click.argument("target")
 @several("--features", default=["resnet50"], metavar="SET", help=_FEATURES)
 @options.weights_option
-@option("--device", metavar="NAME", help=_DEVICE)
+@options.device_option
 @option("--plot", type=PATH, help="PNG file for a bar plot of the distances.")
 @options.storage_option
 @options.json_option

@@ -43,7 +43,7 @@ _PUBLISHED = "Fill the table from these published predictions (.npz) instead of 
 @options.weights_option
 @flag("--skip-missing", help="Use the videos that have complete features.")
 @options.jobs_option
-@option("--device", default="cpu", help="PyTorch device that heads train on.")
+@options.head_devices_option
 @options.json_option
 def table(
     names: tuple[str, ...],
@@ -61,7 +61,7 @@ def table(
     weights: tuple[str, ...],
     skip_missing: bool,
     jobs: int | None,
-    device: str,
+    device: str | None,
     json: bool,
 ) -> int:
     """Fill tables of the papers from the features in the store, with measured next to published figures.
@@ -97,7 +97,9 @@ def table(
             inputs = _images_and_weights(tables, images, weights)
             copies = _local_copies(stack, tables, cache)
             jobs = jobs or len(os.sched_getaffinity(0))
-            fits = FitCache(stores, runs or default_runs, jobs, device, skip_missing, *inputs, copies)
+            fits = FitCache(
+                stores, runs or default_runs, jobs, device or "cpu", skip_missing, *inputs, copies
+            )
             results = (run_table(table, fits, lambda line: click.echo(line, err=True)) for table in tables)
         return _write_results(results, store, "json" if json else form, checks, out, plots)
 

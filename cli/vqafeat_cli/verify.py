@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("store")
+@click.argument("store", metavar="STORE|FOLDER")
 @options.paths_option("store", "root", "against")
 @flag("--repair", help="Extract damaged videos again.")
 @option("--root", metavar="FOLDER|URL", help="Folder of the videos for --repair.")
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 @option("--seed", type=int, default=0, help="Random seed of the sample.")
 @option("--tolerance", default=1e-3, help="Largest difference, relative to the largest value of a video.")
 @options.weights_option
-@options.compute_options
+@options.device_option
+@options.extraction_options
 def verify(
     store: StorePath,
     repair: bool,
