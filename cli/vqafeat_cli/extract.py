@@ -30,7 +30,7 @@ _BACKBONE = "Network to run; repeatable. See `vqafeat list backbones` and `vqafe
 @options.startup_timeout_option
 @precision_option
 @option("--dtype", default="float16", type=Choice(["float16", "float32"]), help="Data type in the store.")
-@flag("--skip-missing", help="Record videos without a file in the failure log and continue.")
+@flag("--skip-missing", help="Continue if video files are missing; the failure log names them.")
 @options.json_option
 def extract(
     dataset: str,

@@ -24,7 +24,7 @@ _GROUPS = {
     "learning_rate": "Training [default: from the recipe]",
     "jobs": "Computing and output",
 }
-_START_AT_MEAN = "Initialize scores at the mean training label, or not."
+_START_AT_MEAN = "Whether scores start at the mean training label."
 _SHARE = "Share of the training part for validation, if an official split has no validation part."
 
 
@@ -51,7 +51,7 @@ class _GroupedCommand(click.Command):
 @flag("--skip-missing", help="Leave out videos without complete features.")
 @option("--splits", default=10, type=IntRange(1), help="Number of splits; each trains one head.")
 @option("--protocol", default="content", help="How to split: content (grouped), video, stored or official.")
-@option("--ratio", default="60/20/20", help="Training/validation/test in percent; 80/20 omits validation.")
+@option("--ratio", default="60/20/20", help="Training/validation/test in percent; 80/20 has no validation.")
 @option("--test-part", default="test", help="Test part of an official split: test or test-1080p.")
 @option("--validation-share", default=0.2, help=_SHARE)
 @option("--mapping", default="logistic-increasing", help=shared.MAPPING)
@@ -68,7 +68,7 @@ class _GroupedCommand(click.Command):
 @option("--soft-rank-strength", type=float, help="Regularization strength; smaller is closer to hard ranks.")
 @option("--rank-input", help="Score that ranking losses read: relative or mapped.")
 @option("--label-scaling", help="Scaling of the labels for the loss; see `vqafeat list label-scales`.")
-@option("--multi-dataset", help="Loss of several data sets: losses (one each) or pooled (one for all).")
+@option("--multi-dataset", help="Loss of several data sets: losses (one per data set) or pooled.")
 @option("--learning-rate", type=float, help="Initial learning rate.")
 @option("--batch-size", type=int, help="Videos per batch.")
 @option("--epochs", type=int, help="Epochs of each split.")
@@ -104,8 +104,9 @@ def fit(
 ) -> None:
     """Train a head on stored features and measure it on the test parts.
 
-    Each split trains a head. The run folder holds the resolved configuration, splits, predictions, metrics,
-    weights and training curve. The same command resumes a stopped fit, and does not repeat a finished one.
+    One head is trained per split. The run folder holds the resolved configuration, splits, predictions,
+    metrics, weights and training curve. The same command resumes a stopped fit, and does not repeat a
+    finished one.
 
     \b
     Examples:

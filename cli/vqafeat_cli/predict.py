@@ -94,7 +94,7 @@ def predict(
 
 
 def _videos_among(paths: tuple[Path, ...]) -> list[Path]:
-    """Return the named files, and those with a video's ending in the named folders, sorted."""
+    """Return the named files, and in place of each folder its files with a video's ending, sorted."""
     from vqafeat.datasets.locate import VIDEO_EXTENSIONS
     from vqafeat.errors import VideoError
 
@@ -105,13 +105,13 @@ def _videos_among(paths: tuple[Path, ...]) -> list[Path]:
             inside = sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_EXTENSIONS)
         if not inside or not inside[0].exists():
             allowed = f"name files ({', '.join(VIDEO_EXTENSIONS[:4])} …) or folders"
-            raise VideoError("cannot-open", f"'{path}' is no video and no folder with videos; {allowed}.")
+            raise VideoError("cannot-open", f"'{path}' is not a video or a folder with videos; {allowed}.")
         files.extend(inside)
     return files
 
 
 def score_text(scored: "ScoredVideo") -> str:
-    """Return a score; of several heads also the standard deviation and the range."""
+    """Return a score in words; of several heads also their standard deviation and range."""
     heads = scored.head_scores
     if len(heads) == 1:
         return f"{scored.score:.4g}"

@@ -46,7 +46,7 @@ def test_pretrain__writes_a_network_that_extract_takes(run: Run, make_set: MakeS
     ended = run(*command)
     assert ended.code == 0, ended.err
     assert (
-        "mine: 20 images (16 for training, 4 for validation), 30 pairs; deviations: column std" in ended.err
+        "mine: 20 images (16 for training, 4 for validation), 30 pairs; standard deviations: column std" in ended.err
     )
     assert "epoch  2 of 2: fidelity 0." in ended.err
     card = json.loads((tmp_path / "iqa-tiny.json").read_text())
