@@ -30,7 +30,9 @@ def test_parse_bytes__reads_amounts(text: str, amount: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "G", "-1G", "1.5X", "0", "0G", "1 2", "1e9"])
 def test_parse_bytes__refuses_other_amounts(text: str) -> None:
-    with pytest.raises(ArgumentError, match=r"^shard-size is '.*'; write an amount such as 1500M, 1\.5G or 16G"):
+    with pytest.raises(
+        ArgumentError, match=r"^shard-size is '.*'; write an amount such as 1500M, 1\.5G or 16G"
+    ):
         parse_bytes(text, "shard-size")
 
 

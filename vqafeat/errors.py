@@ -22,7 +22,7 @@ class DatasetError(VqafeatError):
 
 
 class VideoError(VqafeatError):
-    """A video that cannot be decoded as a whole; `kind` is the failure log's short word for the reason."""
+    """A video that cannot be decoded completely; `kind` is the failure log's short name of the reason."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -30,11 +30,11 @@ class VideoError(VqafeatError):
 
 
 class StoreError(VqafeatError):
-    """A feature store that is missing, damaged, or does not hold what is requested."""
+    """A feature store that is missing or damaged, or lacks what is requested."""
 
 
 class IdentityError(StoreError):
-    """Features of different identities would be mixed."""
+    """An attempt to mix features of different identities."""
 
 
 class WeightsError(VqafeatError):
@@ -42,7 +42,7 @@ class WeightsError(VqafeatError):
 
 
 class ExtractionError(VqafeatError):
-    """An extraction cannot continue."""
+    """An extraction that cannot continue."""
 
 
 class ClusterError(VqafeatError):

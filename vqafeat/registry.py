@@ -26,7 +26,7 @@ class Registry(Generic[Entry]):
     """Named entries of one kind, for example heads.
 
     Args:
-        kind: what the entries are, for messages.
+        kind: what an entry is, for messages.
         builtin: name → (import path `module:attribute`, summary in one line). An entry is imported when it is
             first used, so that listing the names does not import PyTorch.
     """
@@ -65,7 +65,7 @@ class Registry(Generic[Entry]):
         return entry_or_path
 
     def summaries(self) -> dict[str, str]:
-        """Return name → one line; of an entry that a plug-in added, the first line of its docstring."""
+        """Return name → summary; that of an added entry is the first line of its docstring."""
         docs = {name: self._summaries.get(name) or self.get(name).__doc__ or "" for name in self}
         return {name: doc.strip().partition("\n")[0] for name, doc in docs.items()}
 
@@ -130,7 +130,7 @@ def load_installed_plugins() -> None:
 
 
 def pickled_plugins() -> bytes:
-    """Return what files, scripts and notebooks registered here, for `install_plugins` in another process."""
+    """Return the entries that plug-ins registered here, for `install_plugins` in another process."""
     import cloudpickle
 
     plugins: dict[str, dict[str, object]] = {}
@@ -145,7 +145,7 @@ def pickled_plugins() -> bytes:
 
 
 def install_plugins(pickled: bytes) -> None:
-    """Register what `pickled_plugins` of another process returned."""
+    """Register the entries that `pickled_plugins` returned in another process."""
     import cloudpickle
 
     for kind, entries in cloudpickle.loads(pickled).items():

@@ -1,4 +1,4 @@
-"""Reading of tables from TOML and JSON files into dataclasses, checked key by key with pydantic."""
+"""Tables of TOML and JSON files as dataclasses, checked key by key with pydantic."""
 
 import json
 from collections.abc import Collection
@@ -26,7 +26,7 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-# Texts, of which a file may name a single one without brackets.
+# Texts; a file may write a single one without brackets.
 Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 NonEmpty = Annotated[Kind, Field(min_length=1)]
 
@@ -39,13 +39,13 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 def parse(
     kind: type[Kind], values: object, where: str, error_type: type[VqafeatError] = DatasetError
 ) -> Kind:
-    """Return the dataclass `kind` made of the values of a TOML or JSON table.
+    """Return the values of a TOML or JSON table as the dataclass `kind`.
 
     A list becomes a tuple, and a whole number becomes a float; no other type is converted.
 
     Args:
-        where: the file and table, which messages name first.
-        error_type: what is raised; `DatasetError` unless another one is named.
+        where: file and table, with which messages start.
+        error_type: what is raised.
 
     Raises:
         VqafeatError: a key is unknown or missing, or a value has the wrong type or is not allowed.
@@ -77,7 +77,7 @@ def _unknown_key(key: str, known: Collection[str]) -> str:
 
 
 def _message(kind: type[Any], problems: list[ErrorDetails], where: str) -> str:
-    # a key that is mistyped is unknown and missing; the first says more
+    # a mistyped key is both unknown and missing; the former message says more
     problem = next((item for item in problems if item["type"] in _UNKNOWN_KEY), problems[0])
     *tables, key = problem["loc"] or ("",)
     if problem["type"] in _UNKNOWN_KEY:

@@ -72,7 +72,7 @@ def run_demo(out: Path, seed: int, weights: str) -> None:
 def demo_store(labels: Path, out: Path, weights: str, err: bool = False) -> vf.FeatureStore:
     """Return the store of the demo set, extracted if it is missing; with `err`, it is reported on stderr."""
     folder = out / "features" / store_key(Path(weights).stem.replace(":", "-"))
-    # on frames of 256x144, a second thread costs more than it saves: 8.7 against 6.1 ms a frame on two cores
+    # on frames of 256x144, a second thread costs more than it saves: 8.7 against 6.1 ms per frame
     with one_thread():
         store, summary = _extract(labels, [FEATURES], {BACKBONE: weights}, folder)
     extracted = f"{summary.extracted} videos extracted ({summary.frames} frames)"

@@ -28,7 +28,7 @@ _THRESHOLD = "Label from which --by quality counts as high.  [default: middle of
 @options.store_option
 @options.cache_option
 @option("--mapping", help=f"{options.MAPPING}  {_OWN}")
-@flag("--skip-missing", help="Leave out videos without complete features.")
+@options.skip_missing_option
 @flag("--any-features", help="Allow features that were computed differently from those in training.")
 @option("--order", help=f"Frame order, as for `fit`; the first letter has to be the run's.  {_OWN}")
 @option("--sampling", help=f"Frames to use of each video; see `vqafeat list samplings`.  {_OWN}")

@@ -29,7 +29,12 @@ _BACKBONE = "Network to run; repeatable. See `vqafeat list backbones` and `vqafe
 @options.cluster_options
 @options.startup_timeout_option
 @precision_option
-@option("--dtype", default="float16", type=Choice(["float16", "float32"]), help="Data type in the store.")
+@option(
+    "--dtype",
+    default="float16",
+    type=Choice(["float16", "float32"]),
+    help="Data type of the stored features.",
+)
 @flag("--skip-missing", help="Continue if video files are missing; the failure log names them.")
 @options.json_option
 def extract(

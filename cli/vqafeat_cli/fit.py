@@ -48,7 +48,7 @@ class _GroupedCommand(click.Command):
 @shared.store_option
 @shared.cache_option
 @flag("--any-features", help="Allow data sets whose features were computed differently.")
-@flag("--skip-missing", help="Leave out videos without complete features.")
+@shared.skip_missing_option
 @option("--splits", default=10, type=IntRange(1), help="Number of splits; each trains one head.")
 @option("--protocol", default="content", help="How to split: content (grouped), video, stored or official.")
 @option("--ratio", default="60/20/20", help="Training/validation/test in percent; 80/20 has no validation.")

@@ -79,7 +79,7 @@ def network_weights(values: Sequence[str], feature_sets: Iterable[str]) -> dict[
 # data sets and stores ------------------------------------------------------------------------------------
 
 _CACHE = "Disk space for copies of stores at a URL; none reads them there.  [default: half of the free space]"
-_DATASET = "Known data set, manifest (.toml), or CSV with the columns video,mos[,content,split]."
+_DATASET = "Name (`vqafeat list datasets`), manifest (.toml), or CSV video,mos[,content,split]."
 _LABELS = "Label file; repeatable.  [default: those of the manifest, in --root]"
 ONLY_ONE = "[default: the only one in the store]"
 _ROOT = "[default: VQAFEAT_DATA/<data set>, or the folder of the CSV]"
@@ -113,6 +113,7 @@ def paths_option(*names: str) -> Decorator:
     return add
 
 
+skip_missing_option = flag("--skip-missing", help="Leave out videos without complete features.")
 storage_option = several("--storage-option", "storage_options", metavar="NAME=VALUE", help=_STORAGE)
 folder_option = option("--store", default="features", metavar="FOLDER|URL", help=_STORE)
 store_option = together(folder_option, paths_option("store"))
@@ -183,15 +184,12 @@ def resources(
 
 # a Ray cluster ---------------------------------------------------------------------------------------------
 
-_ADDRESS = (
-    "Address of the Ray cluster.  [default: RAY_ADDRESS, else a cluster on this machine, else a new one]"
-)
-_BACKEND = "Run on this machine or on a Ray cluster."
+_ADDRESS = "Address of the cluster.  [default: RAY_ADDRESS, else a cluster on this machine, else a new one]"
 _GPUS = "GPUs that each Ray worker reserves; with 0.5, two share one.  [default: 0]"
 _STARTUP = "Seconds to wait while no Ray worker can start.  [default: 600]"
 
 cluster_options = together(
-    option("--backend", type=Choice(["local", "ray"]), default="local", help=_BACKEND),
+    option("--backend", type=Choice(["local", "ray"]), default="local", help="Run here or on a Ray cluster."),
     option("--address", metavar="HOST:PORT", help=_ADDRESS),
     option("--ray-workers", type=int, help="Ray workers that run at once.  [default: as many as fit]"),
     option("--cpus-per-worker", type=float, help="CPU cores that each Ray worker reserves.  [default: 1]"),

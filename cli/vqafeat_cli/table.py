@@ -43,7 +43,7 @@ _PUBLISHED = "Fill the table from these published predictions (.npz) instead of 
     "--images", metavar="NAME=FOLDER", help="Images for li-figure-3: imagenet, bid, clive, koniq or spaq."
 )
 @options.weights_option
-@flag("--skip-missing", help="Use the videos that have complete features.")
+@options.skip_missing_option
 @options.jobs_option
 @options.head_devices_option
 @options.json_option

@@ -14,7 +14,10 @@ from tests.helpers.command_line import Run
         ("fit --memory -1", "memory is '-1'; write an amount such as 1500M, 1.5G or 16G"),
         ("fit --cache lots", "cache is 'lots'; write an amount such as"),
         ("pack store --shard-size none", "shard-size is 'none'; write an amount such as"),
-        ("fit --storage-option anon=true", "--storage-option is for stores and videos at a URL; leave it out"),
+        (
+            "fit --storage-option anon=true",
+            "--storage-option is for stores and videos at a URL; leave it out",
+        ),
     ],
 )
 def test_options__refuse_wrong_values(run: Run, arguments: str, message: str) -> None:

@@ -604,7 +604,7 @@ def test_fit__requests_a_name_among_several_stores(run: Run, here: Path, data: P
     )
     assert "name one, or several joined by +, with --features" in run("fit").err
     (here / "features" / "other.zarr").mkdir()
-    assert "several: mine, other; name one with --dataset" in run("fit").err
+    assert "several data sets (mine, other); name one with --dataset" in run("fit").err
     assert "make them with `vqafeat extract --dataset konvid" in run("fit", "--dataset", "konvid").err
 
 
