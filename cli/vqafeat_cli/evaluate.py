@@ -25,8 +25,7 @@ _THRESHOLD = "Label from which --by quality counts as high.  [default: middle of
 @click.command()
 @click.argument("run", type=PATH)
 @options.stored_dataset_option
-@options.store_option
-@options.cache_option
+@options.read_store_options
 @option("--mapping", help=f"{options.MAPPING}  {_OWN}")
 @options.skip_missing_option
 @flag("--any-features", help="Allow features that were computed differently from those in training.")

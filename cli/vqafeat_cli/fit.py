@@ -45,8 +45,7 @@ class _GroupedCommand(click.Command):
 @click.command(cls=_GroupedCommand)
 @shared.datasets_option
 @option("--features", metavar="SET[+SET]", help=f"Feature sets, joined by +.  {shared.ONLY_ONE}")
-@shared.store_option
-@shared.cache_option
+@shared.read_store_options
 @flag("--any-features", help="Allow data sets whose features were computed differently.")
 @shared.skip_missing_option
 @option("--splits", default=10, type=IntRange(1), help="Number of splits; each trains one head.")
@@ -80,8 +79,7 @@ class _GroupedCommand(click.Command):
 @option("--select", help="Part whose SROCC selects the epoch: validation, or test (with a note).")
 @option("--start-at-mean/--no-start-at-mean", default=None, help=_START_AT_MEAN)
 @option("--pooling", help="Variant of the temporal pooling: released or paper.")
-@shared.jobs_option
-@shared.head_devices_option
+@shared.training_options
 @shared.cluster_options
 @shared.amount_option("--memory", help="Memory for features, such as 8G.  [default: half the free memory]")
 @option("--out", type=PATH, help="Run folder to write.  [default: runs/<data set>-<features>-<head>]")

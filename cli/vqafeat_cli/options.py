@@ -62,9 +62,11 @@ amount_option = partial(option, callback=_as_bytes, metavar="AMOUNT")  # the com
 json_option = flag("--json", "json", help="Print the result as JSON.")
 device_option = option("--device", callback=_one_device, metavar="NAME", help=_DEVICE)
 devices_option = option("--device", metavar="NAME[,NAME…]", help=_DEVICES)
-head_devices_option = option("--device", metavar="NAME[,NAME…]", help=_HEAD_DEVICES)
+training_options = together(
+    option("--jobs", type=IntRange(1), help="Processes that train splits.  [default: one per core]"),
+    option("--device", metavar="NAME[,NAME…]", help=_HEAD_DEVICES),
+)
 precision_option = option("--precision", type=Choice(["fp32", "fp16", "bf16"]), help=_PRECISION)
-jobs_option = option("--jobs", type=IntRange(1), help="Processes that train splits.  [default: one per core]")
 weights_option = several("--weights", metavar="[NAME=]FILE|imagenet|random[:SEED]", help=_WEIGHTS)
 
 
@@ -117,7 +119,7 @@ skip_missing_option = flag("--skip-missing", help="Leave out videos without comp
 storage_option = several("--storage-option", "storage_options", metavar="NAME=VALUE", help=_STORAGE)
 folder_option = option("--store", default="features", metavar="FOLDER|URL", help=_STORE)
 store_option = together(folder_option, paths_option("store"))
-cache_option = amount_option("--cache", metavar="AMOUNT|none", help=_CACHE)
+read_store_options = together(store_option, amount_option("--cache", metavar="AMOUNT|none", help=_CACHE))
 dataset_option = option("--dataset", required=True, metavar="NAME|FILE", help=_DATASET)
 stored_dataset_option = option("--dataset", metavar="NAME|FILE", help=f"Data set in the store.  {ONLY_ONE}")
 datasets_option = several("--dataset", "datasets", metavar="NAME|FILE", help=_SEVERAL)
@@ -144,6 +146,7 @@ extraction_options = together(
     option("--max-pixels", type=IntRange(1), help="Refuse videos with larger frames.  [default: twice 8K]"),
     option("--max-frames", type=IntRange(1), help="Refuse videos with more frames.  [default: 2000000]"),
 )
+network_options = together(weights_option, device_option, extraction_options)
 
 
 def devices(names: str | None) -> list["torch.device"]:

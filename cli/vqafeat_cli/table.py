@@ -31,8 +31,7 @@ _PUBLISHED = "Fill the table from these published predictions (.npz) instead of 
 @click.argument("names", metavar="NAME [NAME …]", nargs=-1)
 @flag("--all", "every", help="Fill all tables of `vqafeat list tables`.")
 @several("--dataset", "datasets", metavar="NAME", help=_DATASET)
-@options.store_option
-@options.cache_option
+@options.read_store_options
 @option("--runs", type=PATH, help="Folder of run folders; finished runs are reused.  [default: runs]")
 @option("--published-predictions", type=PATH, help=_PUBLISHED)
 @option("--format", "form", default="md", help="Format: md, latex (booktabs), csv (a line per cell) or html.")
@@ -44,8 +43,7 @@ _PUBLISHED = "Fill the table from these published predictions (.npz) instead of 
 )
 @options.weights_option
 @options.skip_missing_option
-@options.jobs_option
-@options.head_devices_option
+@options.training_options
 @options.json_option
 def table(
     names: tuple[str, ...],

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 @option("--sample", type=IntRange(1), default=5, help="Number of videos for --against.")
 @option("--seed", type=int, default=0, help="Random seed of the --sample.")
 @option("--tolerance", default=1e-3, help="Largest difference, relative to the largest value of a video.")
-@options.weights_option
-@options.device_option
-@options.extraction_options
+@options.network_options
 def verify(
     store: StorePath,
     repair: bool,
