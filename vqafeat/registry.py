@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
-from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import Parameter, signature
 from pathlib import Path
+from pkgutil import resolve_name
 from types import FrameType
 from typing import Any, Generic, TypeVar, cast
 
@@ -60,8 +60,7 @@ class Registry(Generic[Entry]):
             load_installed_plugins()
         entry_or_path = named(self.kind, name, self._entries)
         if isinstance(entry_or_path, _ImportPath):
-            module, _, attribute = entry_or_path.partition(":")
-            entry_or_path = self._entries[name] = cast(Entry, getattr(import_module(module), attribute))
+            entry_or_path = self._entries[name] = cast(Entry, resolve_name(entry_or_path))
         return entry_or_path
 
     def summaries(self) -> dict[str, str]:

@@ -41,14 +41,11 @@ _NETWORK_ERRORS = (
     ("http.client", "HTTPException"),
 )
 _CREDENTIAL_SOURCES = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role"
+_RETRIES = {"mode": "standard", "max_attempts": 8}
 _S3_OPTIONS: dict[str, Any] = {
     # botocore repeats requests that are answered with 500, 502, 503, 504 or a throttling code, after waits
     # that double up to 20 s; s3fs repeats five times what is cut off or not answered in time
-    "config_kwargs": {
-        "connect_timeout": 10,
-        "read_timeout": 60,
-        "retries": {"mode": "standard", "max_attempts": 8},
-    },
+    "config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": _RETRIES},
     "use_listings_cache": False,  # another process may be writing
 }
 

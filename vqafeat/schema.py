@@ -31,9 +31,7 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 NonEmpty = Annotated[Kind, Field(min_length=1)]
 
 
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+_adapter = cache(TypeAdapter)  # building one takes milliseconds
 
 
 def parse(

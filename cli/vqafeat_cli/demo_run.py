@@ -45,7 +45,7 @@ CPU = torch.device("cpu")
 
 
 def run_demo(out: Path, seed: int, weights: str) -> None:
-    """Generate the demo set, extract, fit, score one held-out clip, and plot; finished steps are reused."""
+    """Generate the demo data set, extract, fit, score a held-out clip and plot; finished steps are reused."""
     versions = "a pristine and twelve distorted versions of each content"
     click.echo(f"1/5  videos: two photographs, moving cameras, {versions}")
     labels = make_demo(out / DEMO_NAME, seed)
@@ -70,7 +70,7 @@ def run_demo(out: Path, seed: int, weights: str) -> None:
 
 
 def demo_store(labels: Path, out: Path, weights: str, err: bool = False) -> vf.FeatureStore:
-    """Return the store of the demo set, extracted if it is missing; with `err`, it is reported on stderr."""
+    """Return the store of the demo data set, extracted if it is missing; with `err`, report on stderr."""
     folder = out / "features" / store_key(Path(weights).stem.replace(":", "-"))
     # on frames of 256x144, a second thread costs more than it saves: 8.7 against 6.1 ms per frame
     with one_thread():

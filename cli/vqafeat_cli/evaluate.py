@@ -24,7 +24,7 @@ _THRESHOLD = "Label from which --by quality counts as high.  [default: middle of
 
 @click.command()
 @click.argument("run", type=PATH)
-@options.stored_dataset_option
+@option("--dataset", metavar="NAME|FILE", help=f"Data set in the store.  {options.ONLY_ONE}")
 @options.read_store_options
 @option("--mapping", help=f"{options.MAPPING}  {_OWN}")
 @options.skip_missing_option

@@ -24,6 +24,7 @@ _GROUPS = {
     "learning_rate": "Training [default: from the recipe]",
     "jobs": "Computing and output",
 }
+_DATASET = f"Data set in the store; repeat it to train on several.  {shared.ONLY_ONE}"
 _START_AT_MEAN = "Whether scores start at the mean training label."
 _SHARE = "Share of the training part for validation, if an official split has no validation part."
 
@@ -43,7 +44,7 @@ class _GroupedCommand(click.Command):
 
 
 @click.command(cls=_GroupedCommand)
-@shared.datasets_option
+@several("--dataset", "datasets", metavar="NAME|FILE", help=_DATASET)
 @option("--features", metavar="SET[+SET]", help=f"Feature sets, joined by +.  {shared.ONLY_ONE}")
 @shared.read_store_options
 @flag("--any-features", help="Allow data sets whose features were computed differently.")

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _KNOWN_OR_OWN = "Known data set, manifest or CSV; or a new name, which takes the labels from the files."
 _LARGEST = "For VSFA: the value by which the labels were divided.  [default: the largest MOS of the data set]"
 _TRAINED_ON = "Data set that the head was trained on; of several, the one whose label scale is used."
-_where_options = options.together(options.root_option, options.labels_option, options.store_option)
+_root = option("--root", type=PATH, help=f"Folder of the label files.  {options.ROOT_DEFAULT}")
+_where_options = options.together(_root, options.labels_option, options.store_option)
 
 
 @click.group(name="import")

@@ -81,14 +81,12 @@ def network_weights(values: Sequence[str], feature_sets: Iterable[str]) -> dict[
 # data sets and stores ------------------------------------------------------------------------------------
 
 _CACHE = "Disk space for copies of stores at a URL; none reads them there.  [default: half of the free space]"
-_DATASET = "Name (`vqafeat list datasets`), manifest (.toml), or CSV video,mos[,content,split]."
+_DATASET = "Name (`vqafeat list datasets`), manifest (.toml), or CSV with columns video,mos[,content,split]."
 _LABELS = "Label file; repeatable.  [default: those of the manifest, in --root]"
 ONLY_ONE = "[default: the only one in the store]"
-_ROOT = "[default: VQAFEAT_DATA/<data set>, or the folder of the CSV]"
-_SEVERAL = f"Data set in the store; repeat it to train on several.  {ONLY_ONE}"
+ROOT_DEFAULT = "[default: VQAFEAT_DATA/<data set>, or the folder of the CSV]"
 _STORAGE = "Setting of the object store, such as endpoint_url=URL, but no credentials; repeatable."
 _STORE = "Folder of the feature stores, or s3://bucket/prefix."
-_VIDEOS = f"Folder of the videos, or s3://bucket/prefix.  {_ROOT}"
 
 
 def parse_paths(texts: Mapping[str, str | None], storage_options: Sequence[str]) -> dict[str, StorePath]:
@@ -102,7 +100,7 @@ def parse_paths(texts: Mapping[str, str | None], storage_options: Sequence[str])
 
 
 def paths_option(*names: str) -> Decorator:
-    """Return a decorator that adds --storage-option and gives a command some of its texts as paths."""
+    """Return a decorator that adds --storage-option and turns these texts of a command into paths."""
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
@@ -121,10 +119,6 @@ folder_option = option("--store", default="features", metavar="FOLDER|URL", help
 store_option = together(folder_option, paths_option("store"))
 read_store_options = together(store_option, amount_option("--cache", metavar="AMOUNT|none", help=_CACHE))
 dataset_option = option("--dataset", required=True, metavar="NAME|FILE", help=_DATASET)
-stored_dataset_option = option("--dataset", metavar="NAME|FILE", help=f"Data set in the store.  {ONLY_ONE}")
-datasets_option = several("--dataset", "datasets", metavar="NAME|FILE", help=_SEVERAL)
-root_option = option("--root", type=PATH, help=f"Folder of the label files.  {_ROOT}")
-video_root_option = option("--root", metavar="FOLDER|URL", help=_VIDEOS)
 labels_option = several("--labels", type=PATH, help=_LABELS)
 
 
@@ -163,7 +157,7 @@ def resources(
     ray: ClusterOptions | None = None,
     **rest: Any,
 ) -> "Resources":
-    """Return the resources for the first device of this machine, or for a Ray worker."""
+    """Return the resources of an extraction, on the first of the devices or in a Ray worker."""
     import torch
 
     from vqafeat.extraction.pipeline import Resources
@@ -189,7 +183,6 @@ def resources(
 
 _ADDRESS = "Address of the cluster.  [default: RAY_ADDRESS, else a cluster on this machine, else a new one]"
 _GPUS = "GPUs that each Ray worker reserves; with 0.5, two share one.  [default: 0]"
-_STARTUP = "Seconds to wait while no Ray worker can start.  [default: 600]"
 
 cluster_options = together(
     option("--backend", type=Choice(["local", "ray"]), default="local", help="Run here or on a Ray cluster."),
@@ -199,7 +192,6 @@ cluster_options = together(
     option("--gpus-per-worker", type=float, help=_GPUS),
     option("--retries", type=int, help="Retries of a task whose Ray worker died.  [default: 2]"),
 )
-startup_timeout_option = option("--startup-timeout", "startup_timeout_seconds", type=float, help=_STARTUP)
 _CLUSTER_PARAMETERS = ("address", "ray_workers", "cpus_per_worker", "gpus_per_worker", "retries")
 
 

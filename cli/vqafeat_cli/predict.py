@@ -108,7 +108,7 @@ def _videos_among(paths: tuple[Path, ...]) -> list[Path]:
 
 
 def score_text(scored: "ScoredVideo") -> str:
-    """Return a score in words; of several heads also their standard deviation and range."""
+    """Return a score as text; of several heads also their standard deviation and range."""
     heads = scored.head_scores
     if len(heads) == 1:
         return f"{scored.score:.4g}"

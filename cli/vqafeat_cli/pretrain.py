@@ -28,7 +28,7 @@ _RECIPE = "[default: from the recipe]"
 @option("--epochs", type=int, help=f"Total number of epochs.  {_RECIPE}")
 @option("--head-epochs", type=int, help=f"First epochs, which train only the quality head.  {_RECIPE}")
 @option("--batch-size", type=int, help=f"Pairs per batch.  {_RECIPE}")
-@option("--head-batch-size", type=int, help=f"Pairs per batch in these first epochs.  {_RECIPE}")
+@option("--head-batch-size", type=int, help=f"Pairs per batch in the epochs of --head-epochs.  {_RECIPE}")
 @option("--short-side", type=int, help=f"Short side of the resized images, in pixels.  {_RECIPE}")
 @option("--crop-side", type=int, help=f"Side of the square crops, in pixels.  {_RECIPE}")
 @option("--seed", default=0, type=IntRange(0), help="Random seed of the pairs and the training.")
@@ -120,7 +120,7 @@ def coral(
 ) -> None:
     """Measure the CORAL distance of each SOURCE to the TARGET.
 
-    SOURCE and TARGET are a store (features/konvid.zarr), a labelled image set (koniq=FOLDER, mine=FILE.csv),
+    A SOURCE or TARGET is a store (features/konvid.zarr), a labelled image set (koniq=FOLDER, mine=FILE.csv),
     or any folder of images under a name of your choice (imagenet=FOLDER). A video is represented by the mean
     features of its frames. Distances in different feature sets have different scales (Li et al., figure 3).
 
