@@ -4,6 +4,9 @@ Each message names the argument, its value, what is allowed, and the next step. 
 and keeps its traceback.
 """
 
+from collections.abc import Collection
+from difflib import get_close_matches
+
 
 class VqafeatError(Exception):
     """An expected error, shown to the user as one sentence without a traceback."""
@@ -51,3 +54,9 @@ class ClusterError(VqafeatError):
 
 class TrainingError(VqafeatError):
     """A fit that cannot start or that diverged."""
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """Return the end of a message about an unknown name: the nearest known names, else all of them."""
+    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(known)}."

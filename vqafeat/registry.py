@@ -6,7 +6,6 @@ installed package names in the entry-point group `vqafeat.plugins`, or a script 
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import Parameter, signature
@@ -15,7 +14,7 @@ from pkgutil import resolve_name
 from types import FrameType
 from typing import Any, Generic, TypeVar, cast
 
-from vqafeat.errors import ArgumentError, UnknownNameError
+from vqafeat.errors import ArgumentError, UnknownNameError, suggestion
 
 Entry = TypeVar("Entry")
 _PLUGIN_PREFIX = "vqafeat_plugin_"
@@ -95,9 +94,7 @@ def named(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:
     """Return `table[name]`, or raise an UnknownNameError that suggests the nearest names."""
     if name in table:
         return table[name]
-    near = get_close_matches(name, table, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(table)}."
-    raise UnknownNameError(f"unknown {kind} '{name}': {hint}")
+    raise UnknownNameError(f"unknown {kind} '{name}': {suggestion(name, table)}")
 
 
 def load_plugin(path: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Collection
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -11,7 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, g
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from vqafeat.errors import DatasetError, VqafeatError
+from vqafeat.errors import DatasetError, VqafeatError, suggestion
 
 Kind = TypeVar("Kind")
 # pydantic's types of problems
@@ -65,13 +64,7 @@ def refuse_unknown(keys: Collection[str], known: Collection[str], where: str) ->
     """
     for key in keys:
         if key not in known:
-            raise DatasetError(f"{where}: {_unknown_key(key, known)}")
-
-
-def _unknown_key(key: str, known: Collection[str]) -> str:
-    near = get_close_matches(key, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(known)}."
-    return f"unknown key '{key}': {hint}"
+            raise DatasetError(f"{where}: unknown key '{key}': {suggestion(key, known)}")
 
 
 def _message(kind: type[Any], problems: list[ErrorDetails], where: str) -> str:
@@ -79,7 +72,8 @@ def _message(kind: type[Any], problems: list[ErrorDetails], where: str) -> str:
     problem = next((item for item in problems if item["type"] in _UNKNOWN_KEY), problems[0])
     *tables, key = problem["loc"] or ("",)
     if problem["type"] in _UNKNOWN_KEY:
-        return f"{_place(where, tables)}: {_unknown_key(str(key), _known_keys(kind, tables))}"
+        hint = suggestion(str(key), _known_keys(kind, tables))
+        return f"{_place(where, tables)}: unknown key '{key}': {hint}"
     if problem["type"] in _MISSING_KEY and isinstance(key, str):
         return f"{_place(where, tables)}: missing key '{key}'; add it."
     if problem["type"] in _MISSING_KEY:
