@@ -7,10 +7,10 @@ installed package names in the entry-point group `vqafeat.plugins`, or a script 
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import Parameter, signature
 from pathlib import Path
-from pkgutil import resolve_name
 from types import FrameType
 from typing import Any, Generic, TypeVar, cast
 
@@ -59,7 +59,9 @@ class Registry(Generic[Entry]):
             load_installed_plugins()
         entry_or_path = named(self.kind, name, self._entries)
         if isinstance(entry_or_path, _ImportPath):
-            entry_or_path = self._entries[name] = cast(Entry, resolve_name(entry_or_path))
+            # pkgutil.resolve_name refuses the hyphen of `recipes:li-released`
+            module, _, attribute = entry_or_path.partition(":")
+            entry_or_path = self._entries[name] = cast(Entry, getattr(import_module(module), attribute))
         return entry_or_path
 
     def summaries(self) -> dict[str, str]:
