@@ -74,9 +74,7 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
             return
         try:
             ray.init(address=options.address, namespace="vqafeat", log_to_driver=False, logging_level="ERROR")
-        except (
-            Exception
-        ) as error:  # Ray also raises plain ones, for example if a machine is too busy to start it
+        except Exception as error:  # Ray also raises plain ones, for example if the machine is too busy
             where = f"at address '{options.address}'" if options.address else "on this machine"
             raise ClusterError(
                 f"no Ray cluster can be reached {where}: {reason(error)}. Start one with `ray start --head`, "
