@@ -1,4 +1,4 @@
-"""Texts that name where a store lies; credentials are refused and never repeated."""
+"""Texts that name where a store is; credentials are refused and never repeated."""
 
 import sys
 from pathlib import Path
@@ -44,6 +44,7 @@ def test_parse_path__a_url_keeps_its_options() -> None:
         "aws_session_token=HIDDEN",
         "Password=HIDDEN",
         'client_kwargs={"aws_secret_access_key": "HIDDEN"}',
+        'client_kwargs=[{"inner": {"token": "HIDDEN"}}]',
         "endpoint_url=http://me:HIDDEN@127.0.0.1",
     ],
 )
@@ -67,7 +68,7 @@ def test_parse_path__refuses_credentials_in_urls_and_never_repeats_them(url: str
 def test_parse_path__refuses_other_urls_and_malformed_options() -> None:
     pytest.importorskip("s3fs")
     with pytest.raises(
-        ArgumentError, match=r"--storage-option config_kwargs=5 is no JSON object, as config_kwargs=\{"
+        ArgumentError, match=r"--storage-option config_kwargs=5 is not a JSON object; write one, such as \{"
     ):
         parse_path("s3://bucket/prefix", ["config_kwargs=5"])
     with pytest.raises(UnknownNameError, match="unknown kind of store URL 'gs'"):

@@ -25,13 +25,15 @@ from vqafeat.system import anonymous_file, free_bytes, parse_bytes, provide_cach
     ],
 )
 def test_parse_bytes__reads_amounts(text: str, amount: int) -> None:
-    assert parse_bytes(text) == amount
+    assert parse_bytes(text, "memory") == amount
 
 
 @pytest.mark.parametrize("text", ["", "G", "-1G", "1.5X", "0", "0G", "1 2", "1e9"])
 def test_parse_bytes__refuses_other_amounts(text: str) -> None:
-    with pytest.raises(ArgumentError, match=r"write an amount such as 1500M, 1\.5G or 16G"):
-        parse_bytes(text)
+    with pytest.raises(
+        ArgumentError, match=r"^shard-size is '.*'; write an amount such as 1500M, 1\.5G or 16G"
+    ):
+        parse_bytes(text, "shard-size")
 
 
 def test_free_bytes__are_below_the_memory_of_the_machine(

@@ -17,11 +17,11 @@ class ClusterOptions:
     """Options of a Ray cluster.
 
     Attributes:
-        address: as Ray reads it; None for RAY_ADDRESS, else the one on this machine, else a new one here.
+        address: None for RAY_ADDRESS, else the cluster on this machine, else a new one here.
         workers: None for as many as fit on the machines of the cluster.
-        cpus_per_worker, gpus_per_worker: what each reserves; a fraction shares one.
-        retries: how often the work of a worker that died is tried again.
-        startup_timeout_seconds: while no worker can start; an autoscaler may need it to add machines.
+        cpus_per_worker, gpus_per_worker: what each worker reserves; with 0.5, two share one.
+        retries: how often the work of a worker that died is repeated.
+        startup_timeout_seconds: how long no worker may start; an autoscaler takes time to add machines.
     """
 
     address: str | None = None
@@ -49,12 +49,12 @@ class ClusterOptions:
 
     @property
     def device_name(self) -> str:
-        """Device of a worker: the GPUs that Ray shows it, or the processor."""
+        """Device of a worker: its reserved GPUs, or the CPU."""
         return "cuda" if self.gpus_per_worker else "cpu"
 
     @property
     def reserved(self) -> dict[str, float]:
-        """What one worker reserves, by Ray's names of resources."""
+        """Ray's name of a resource → amount that one worker reserves."""
         amounts = {"CPU": self.cpus_per_worker, "GPU": self.gpus_per_worker}
         return {name: amount for name, amount in amounts.items() if amount}
 
@@ -74,7 +74,7 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
             return
         try:
             ray.init(address=options.address, namespace="vqafeat", log_to_driver=False, logging_level="ERROR")
-        except Exception as error:  # Ray raises bare ones too, as when a machine is too busy to start it
+        except Exception as error:  # Ray also raises plain ones, for example if the machine is too busy
             where = f"at address '{options.address}'" if options.address else "on this machine"
             raise ClusterError(
                 f"no Ray cluster can be reached {where}: {reason(error)}. Start one with `ray start --head`, "
@@ -87,7 +87,7 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
 
 
 def result_of(ray: Any, reference: Any) -> Any:
-    """Return a worker's result; its expected errors are raised as they are, without Ray's long text."""
+    """Return a worker's result; an expected error is raised without Ray's long text around it."""
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
@@ -130,7 +130,7 @@ def described(reserved: Mapping[str, float]) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return the first line of an error, and the last one if it names the cause; Ray writes pages between."""
+    """Return the first line of one of Ray's long errors, and the last one if it names the cause."""
     plain = re.sub(r"\x1b\[\d+m", "", str(error))
     lines = [line.strip().rstrip(".") for line in plain.splitlines() if line.strip()]
     lines = lines or [type(error).__name__]

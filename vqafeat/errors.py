@@ -4,6 +4,9 @@ Each message names the argument, its value, what is allowed, and the next step. 
 and keeps its traceback.
 """
 
+from collections.abc import Collection
+from difflib import get_close_matches
+
 
 class VqafeatError(Exception):
     """An expected error, shown to the user as one sentence without a traceback."""
@@ -22,7 +25,7 @@ class DatasetError(VqafeatError):
 
 
 class VideoError(VqafeatError):
-    """A video that cannot be decoded as a whole; `kind` is the failure log's short word for the reason."""
+    """A video that cannot be decoded completely; `kind` is the failure log's short name of the reason."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -30,11 +33,11 @@ class VideoError(VqafeatError):
 
 
 class StoreError(VqafeatError):
-    """A feature store that is missing, damaged, or does not hold what is requested."""
+    """A feature store that is missing or damaged, or lacks what is requested."""
 
 
 class IdentityError(StoreError):
-    """Features of different identities would be mixed."""
+    """An attempt to mix features of different identities."""
 
 
 class WeightsError(VqafeatError):
@@ -42,7 +45,7 @@ class WeightsError(VqafeatError):
 
 
 class ExtractionError(VqafeatError):
-    """An extraction cannot continue."""
+    """An extraction that cannot continue."""
 
 
 class ClusterError(VqafeatError):
@@ -51,3 +54,9 @@ class ClusterError(VqafeatError):
 
 class TrainingError(VqafeatError):
     """A fit that cannot start or that diverged."""
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """Return the end of a message about an unknown name: the nearest known names, else all of them."""
+    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(known)}."

@@ -33,7 +33,7 @@ LARGEST_BYTES = 256 * 2**20
 
 
 def escape_formula(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection), quoted where necessary."""
+    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection), by a ' before it."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "'")) else text
 
 
@@ -43,7 +43,7 @@ def unescape_formula(text: str) -> str:
 
 
 def read_text_limited(path: Path, encoding: str = "utf-8", errors: str = "strict") -> str:
-    """Return the text of a file, unless it is larger than any label file, manifest or table should be."""
+    """Return the text of a label file, manifest or table; a file of more than `LARGEST_BYTES` is refused."""
     size = path.stat().st_size
     if size > LARGEST_BYTES:
         raise DatasetError(
@@ -57,7 +57,7 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     """Return the table in a TOML file; `what` names its kind in messages, for example "manifest".
 
     Raises:
-        DatasetError: the file cannot be read, or is no TOML.
+        DatasetError: the file cannot be read, or is not TOML.
     """
     import tomllib
 
@@ -67,7 +67,7 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         next_step = "give the path of a .toml file"
         raise DatasetError(f"{what} '{path}' cannot be read ({error.strerror}); {next_step}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{what} '{path}' is no TOML: {error}.") from error
+        raise DatasetError(f"{what} '{path}' is not valid TOML: {error}.") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vqafeat.evaluation.predict import ScoredVideo
-from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS, fit_logistic
+from vqafeat.metrics import MAPPINGS, fit_logistic
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
 BARS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -32,7 +32,7 @@ def plot_predictions(
     label_name: str,
     title: str,
     path: Path,
-    mapping: str = DEFAULT_MAPPING,
+    mapping: str,
 ) -> Path:
     """Write a scatter of heads' outputs against labels, with the mapping applied before PLCC and RMSE."""
     x, y = np.asarray(predictions, dtype=float), np.asarray(labels, dtype=float)
@@ -52,11 +52,11 @@ def plot_scores(
     x, y = np.asarray(scores, dtype=float), np.asarray(labels, dtype=float)
     with mpl.rc_context(STYLE):
         figure, axes = _scatter(x, y, f"{len(x)} scores of test videos")
-        ends = [float(np.min([x.min(), y.min()])), float(np.max([x.max(), y.max()]))]
+        ends = [float(np.min([x, y])), float(np.max([x, y]))]
         axes.plot(ends, ends, color=ORANGE, linewidth=2, linestyle="--", label="score = label")
         axes.set_aspect("equal")
         x_label = f"calibrated score ({label_name})"
-        # low scores of good videos are the rarest
+        # few points are there: a good video rarely gets a low score
         return _save(figure, path, x_label, label_name, title, legend="upper left")
 
 
@@ -86,39 +86,33 @@ def _save(
     return path
 
 
-def plot_frame_curve(
-    video: ScoredVideo, path: Path, thumbnails: Mapping[int, npt.NDArray[np.uint8]] | None = None
-) -> Path:
-    """Write the curve of a video's per-frame scores over its presentation time.
+def plot_frame_curve(video: ScoredVideo, path: Path, thumbnails: Mapping[int, npt.NDArray[np.uint8]]) -> Path:
+    """Write the curve of a video's per-frame scores over time, with its worst and its best frame.
 
     Args:
         thumbnails: frame → (height, width, 3) RGB of `worst_and_best(video)`.
     """
-    thumbnails = thumbnails or {}
     with mpl.rc_context(STYLE):
-        size, layout, widths = ((9, 3.4), "cw;cb", [2.6, 1]) if thumbnails else ((7, 3), "c", [1])
-        figure = Figure(figsize=size, layout="constrained")
-        panels = figure.subplot_mosaic(layout, width_ratios=widths)
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        panels = figure.subplot_mosaic("cw;cb", width_ratios=[2.6, 1])
         axes = panels["c"]
-        times = video.seconds[: len(video.frame_scores)]
-        axes.plot(times, video.frame_scores, color=BLUE, linewidth=1.5, label="frame")
+        axes.plot(video.seconds, video.frame_scores, color=BLUE, linewidth=1.5, label="frame")
         axes.axhline(video.score, color=GREY, linewidth=1.5, linestyle="--", label=f"video {video.score:.2f}")
         looks = zip(worst_and_best(video).items(), "v^", (ORANGE, "#009E73"), strict=True)
         for (name, index), marker, colour in looks:
-            score, second = video.frame_scores[index], times[index]
+            score, second = video.frame_scores[index], video.seconds[index]
             words = f"{name} {score:.2f}, at {second:.1f} s"
             style: dict[str, Any] = {"color": colour, "markersize": 9, "linestyle": "none", "label": words}
             axes.plot(second, score, marker, **style)
-            if thumbnails:
-                panel = panels[name[0]]
-                panel.imshow(thumbnails[int(video.frames[index])])
-                panel.set_title(words, fontsize=9, color=colour)
-                panel.set_axis_off()
+            panel = panels[name[0]]
+            panel.imshow(thumbnails[int(video.frames[index])])
+            panel.set_title(words, fontsize=9, color=colour)
+            panel.set_axis_off()
         return _save(figure, path, "time (seconds)", video.scale, video.path.name, title_size="large")
 
 
 def worst_and_best(video: ScoredVideo) -> dict[str, int]:
-    """Return the indices among a video's scored frames of its lowest and of its highest score."""
+    """Return the indices of the lowest and the highest of a video's frame scores."""
     return {"worst": int(np.argmin(video.frame_scores)), "best": int(np.argmax(video.frame_scores))}
 
 

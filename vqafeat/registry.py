@@ -6,7 +6,6 @@ installed package names in the entry-point group `vqafeat.plugins`, or a script 
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Generic, TypeVar, cast
 
-from vqafeat.errors import ArgumentError, UnknownNameError
+from vqafeat.errors import ArgumentError, UnknownNameError, suggestion
 
 Entry = TypeVar("Entry")
 _PLUGIN_PREFIX = "vqafeat_plugin_"
@@ -26,7 +25,7 @@ class Registry(Generic[Entry]):
     """Named entries of one kind, for example heads.
 
     Args:
-        kind: what the entries are, for messages.
+        kind: what an entry is, for messages.
         builtin: name → (import path `module:attribute`, summary in one line). An entry is imported when it is
             first used, so that listing the names does not import PyTorch.
     """
@@ -60,12 +59,13 @@ class Registry(Generic[Entry]):
             load_installed_plugins()
         entry_or_path = named(self.kind, name, self._entries)
         if isinstance(entry_or_path, _ImportPath):
+            # pkgutil.resolve_name refuses the hyphen of `recipes:li-released`
             module, _, attribute = entry_or_path.partition(":")
             entry_or_path = self._entries[name] = cast(Entry, getattr(import_module(module), attribute))
         return entry_or_path
 
     def summaries(self) -> dict[str, str]:
-        """Return name → one line; of an entry that a plug-in added, the first line of its docstring."""
+        """Return name → summary; that of an added entry is the first line of its docstring."""
         docs = {name: self._summaries.get(name) or self.get(name).__doc__ or "" for name in self}
         return {name: doc.strip().partition("\n")[0] for name, doc in docs.items()}
 
@@ -96,9 +96,7 @@ def named(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:
     """Return `table[name]`, or raise an UnknownNameError that suggests the nearest names."""
     if name in table:
         return table[name]
-    near = get_close_matches(name, table, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(table)}."
-    raise UnknownNameError(f"unknown {kind} '{name}': {hint}")
+    raise UnknownNameError(f"unknown {kind} '{name}': {suggestion(name, table)}")
 
 
 def load_plugin(path: Path) -> None:
@@ -130,7 +128,7 @@ def load_installed_plugins() -> None:
 
 
 def pickled_plugins() -> bytes:
-    """Return what files, scripts and notebooks registered here, for `install_plugins` in another process."""
+    """Return the entries that plug-ins registered here, for `install_plugins` in another process."""
     import cloudpickle
 
     plugins: dict[str, dict[str, object]] = {}
@@ -145,7 +143,7 @@ def pickled_plugins() -> bytes:
 
 
 def install_plugins(pickled: bytes) -> None:
-    """Register what `pickled_plugins` of another process returned."""
+    """Register the entries that `pickled_plugins` returned in another process."""
     import cloudpickle
 
     for kind, entries in cloudpickle.loads(pickled).items():

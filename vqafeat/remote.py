@@ -32,7 +32,7 @@ _CONCURRENT_REQUESTS = 16
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[^/]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _CREDENTIAL = re.compile(r"key|secret|token|passw|credential|signature|auth", re.IGNORECASE)
 
-# errors of a network that are no OSError: refusals, malformed replies, bodies that are cut
+# errors of a network that are not an OSError: refusals, malformed replies, bodies that are cut off
 _NETWORK_ERRORS = (
     ("botocore.exceptions", "BotoCoreError"),
     ("botocore.exceptions", "ClientError"),
@@ -41,20 +41,17 @@ _NETWORK_ERRORS = (
     ("http.client", "HTTPException"),
 )
 _CREDENTIAL_SOURCES = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role"
+_RETRIES = {"mode": "standard", "max_attempts": 8}
 _S3_OPTIONS: dict[str, Any] = {
-    # botocore repeats requests answered with 500, 502, 503, 504 or a throttling code, after waits that double
-    # up to 20 s; s3fs repeats five times what is cut or not answered in time
-    "config_kwargs": {
-        "connect_timeout": 10,
-        "read_timeout": 60,
-        "retries": {"mode": "standard", "max_attempts": 8},
-    },
+    # botocore repeats requests that are answered with 500, 502, 503, 504 or a throttling code, after waits
+    # that double up to 20 s; s3fs repeats five times what is cut off or not answered in time
+    "config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": _RETRIES},
     "use_listings_cache": False,  # another process may be writing
 }
 
 
 def parse_path(path: StorePath | str, storage_options: Sequence[str] = ()) -> StorePath:
-    """Return the path for a text, which may be a URL such as `s3://bucket/prefix`.
+    """Return the path that a text names; it may be a URL such as `s3://bucket/prefix`.
 
     Args:
         storage_options: `name=value` of the URL's file system; a value may be JSON. Credentials are refused.
@@ -70,17 +67,14 @@ def parse_path(path: StorePath | str, storage_options: Sequence[str] = ()) -> St
         raise UnknownNameError(f"unknown kind of store URL '{url['scheme'].lower()}': known are: s3.")
     if "@" in url["host"] or "?" in url["rest"]:
         raise ArgumentError(
-            f"the URL {url['scheme']}://… holds a user or a query, which may be secret; write "
-            f"{url['scheme']}://bucket/prefix alone. Credentials come from the environment: "
-            f"{_CREDENTIAL_SOURCES}."
+            "the URL s3://… holds a user or a query, which may be secret; write only s3://bucket/prefix. "
+            f"Credentials come from the environment: {_CREDENTIAL_SOURCES}."
         )
     options = {**_S3_OPTIONS, **dict(map(_parse_option, storage_options))}
     defaults, config = _S3_OPTIONS["config_kwargs"], options["config_kwargs"]
     if not isinstance(config, dict):
-        raise ArgumentError(
-            f"--storage-option config_kwargs={config} is no JSON object, as "
-            f"config_kwargs={json.dumps(defaults)} is; write one."
-        )
+        example = f"write one, such as {json.dumps(defaults)}"
+        raise ArgumentError(f"--storage-option config_kwargs={config} is not a JSON object; {example}.")
     try:
         import_module("s3fs")  # universal-pathlib imports it only at the first request
         from upath import UPath
@@ -93,25 +87,24 @@ def parse_path(path: StorePath | str, storage_options: Sequence[str] = ()) -> St
 def _parse_option(option: str) -> tuple[str, Any]:
     name, equals, text = option.partition("=")
     if not equals or not name:
-        example = "endpoint_url=http://127.0.0.1:9000"  # without the option, which may hold a credential
-        raise ArgumentError(f"--storage-option takes NAME=VALUE, as {example}; one has another form.")
+        # the option is not repeated, since it may hold a credential
+        raise ArgumentError("--storage-option takes NAME=VALUE, such as endpoint_url=http://127.0.0.1:9000.")
+    keys = [name]
+
+    def collect(table: dict[str, Any]) -> dict[str, Any]:
+        keys.extend(table)
+        return table
+
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_hook=collect)
     except ValueError:
         value = text
-    if any(_CREDENTIAL.search(key) for key in _keys(name, value)) or re.search(r"://[^/]*@", text):
+    if any(map(_CREDENTIAL.search, keys)) or re.search(r"://[^/]*@", text):
         raise ArgumentError(
             f"--storage-option {name} looks like a credential, which others would see in the list of "
             f"processes; set it in the environment: {_CREDENTIAL_SOURCES}."
         )
     return name, value
-
-
-def _keys(name: str, value: Any) -> Iterator[str]:
-    yield name
-    if isinstance(value, dict):
-        for inner, item in value.items():
-            yield from _keys(inner, item)
 
 
 @contextmanager
@@ -148,7 +141,7 @@ def map_concurrently(
 
 
 def read_bytes(path: StorePath) -> bytes:
-    """Return the content of a file; over a network with one request, where opening it would take another."""
+    """Return the content of a file; over a network with one request, where opening it would take two."""
     if isinstance(path, Path):
         return path.read_bytes()
     return path.fs.cat_file(path.path, max_concurrency=1)  # type: ignore[no-any-return]
@@ -183,12 +176,12 @@ def translate_cache_errors(folder: Path) -> Iterator[None]:
 
 
 class ChangedError(OSError):
-    """A file differs from its listing: it was cut in transfer, or written anew meanwhile."""
+    """A file differs from its listing: its transfer was cut off, or it was replaced meanwhile."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file at a URL, with the size and the time of its last change (nanoseconds since 1970) as listed."""
+    """A file at a URL, with its listed size and modification time (nanoseconds since 1970)."""
 
     url: "UPath"
     size_bytes: int
@@ -208,16 +201,16 @@ class RemoteFile:
         return str(self.url.suffix)
 
     def open(self, mode: str) -> Any:
-        """Open it, to be read over the network."""
+        """Open it for reading over the network."""
         return self.url.open(mode)
 
     def is_copied_to(self, file: Path) -> bool:
-        """Tell whether a file is a copy by `fetch` of the file as it is listed now."""
+        """Whether a file is the copy that `fetch` makes of the file as it is listed now."""
         listed = (self.size_bytes, self.modified_ns)
         return file.is_file() and (file.stat().st_size, file.stat().st_mtime_ns) == listed
 
     def fetch(self, file: Path) -> None:
-        """Copy it, with its modification time, to a file of the cache; network errors are raised as they are.
+        """Copy it, with its modification time, to a file of the cache; network errors are not translated.
 
         Raises:
             ChangedError: its size is not the listed one.
@@ -225,16 +218,15 @@ class RemoteFile:
         with translate_cache_errors(file.parent):
             file.touch()  # so that an error of the disk is not taken for one of the network
         try:
-            # in one piece: concurrent pieces are held in memory, and a piece that is cut is not requested
-            # again
+            # in one piece: concurrent pieces are held in memory, and one that is cut off is not repeated
             self.url.fs.get_file(self.url.path, str(file), max_concurrency=1)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                with translate_cache_errors(file.parent):
-                    raise
-            raise
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            with translate_cache_errors(file.parent):
+                raise
         if file.stat().st_size != self.size_bytes:
-            raise ChangedError(f"{file.stat().st_size} bytes came, {self.size_bytes} were listed")
+            raise ChangedError(f"{file.stat().st_size} bytes arrived, {self.size_bytes} were listed")
         os.utime(file, ns=(self.modified_ns, self.modified_ns))
 
 

@@ -1,9 +1,8 @@
-"""Reading of tables from TOML and JSON files into dataclasses, checked key by key with pydantic."""
+"""Tables of TOML and JSON files as dataclasses, checked key by key with pydantic."""
 
 import json
 from collections.abc import Collection
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -11,7 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, g
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from vqafeat.errors import DatasetError, VqafeatError
+from vqafeat.errors import DatasetError, VqafeatError, suggestion
 
 Kind = TypeVar("Kind")
 # pydantic's types of problems
@@ -26,26 +25,24 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-# Texts, of which a file may name a single one without brackets.
+# Texts; a file may write a single one without brackets.
 Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 NonEmpty = Annotated[Kind, Field(min_length=1)]
 
 
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+_adapter = cache(TypeAdapter)  # building one takes milliseconds
 
 
 def parse(
     kind: type[Kind], values: object, where: str, error_type: type[VqafeatError] = DatasetError
 ) -> Kind:
-    """Return the dataclass `kind` made of the values of a TOML or JSON table.
+    """Return the values of a TOML or JSON table as the dataclass `kind`.
 
     A list becomes a tuple, and a whole number becomes a float; no other type is converted.
 
     Args:
-        where: the file and table, which messages name first.
-        error_type: what is raised; `DatasetError` unless another one is named.
+        where: file and table, with which messages start.
+        error_type: what is raised.
 
     Raises:
         VqafeatError: a key is unknown or missing, or a value has the wrong type or is not allowed.
@@ -67,21 +64,16 @@ def refuse_unknown(keys: Collection[str], known: Collection[str], where: str) ->
     """
     for key in keys:
         if key not in known:
-            raise DatasetError(f"{where}: {_unknown_key(key, known)}")
-
-
-def _unknown_key(key: str, known: Collection[str]) -> str:
-    near = get_close_matches(key, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(known)}."
-    return f"unknown key '{key}': {hint}"
+            raise DatasetError(f"{where}: unknown key '{key}': {suggestion(key, known)}")
 
 
 def _message(kind: type[Any], problems: list[ErrorDetails], where: str) -> str:
-    # a key that is mistyped is unknown and missing; the first says more
+    # a mistyped key is both unknown and missing; the former message says more
     problem = next((item for item in problems if item["type"] in _UNKNOWN_KEY), problems[0])
     *tables, key = problem["loc"] or ("",)
     if problem["type"] in _UNKNOWN_KEY:
-        return f"{_place(where, tables)}: {_unknown_key(str(key), _known_keys(kind, tables))}"
+        hint = suggestion(str(key), _known_keys(kind, tables))
+        return f"{_place(where, tables)}: unknown key '{key}': {hint}"
     if problem["type"] in _MISSING_KEY and isinstance(key, str):
         return f"{_place(where, tables)}: missing key '{key}'; add it."
     if problem["type"] in _MISSING_KEY:

@@ -1,4 +1,4 @@
-"""Memory, devices and processes; torch is imported only for a device, since decoding processes do without."""
+"""Memory, devices and processes. Decoding processes import this, so torch is imported only for a device."""
 
 import os
 import re
@@ -25,16 +25,16 @@ _GROUP_FILES = {
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
-def parse_bytes(text: str) -> int:
-    """Return the bytes for a text such as `1500M`, `1.5G` or `4GiB`, in powers of 1024."""
+def parse_bytes(text: str, name: str) -> int:
+    """Return the bytes for an amount such as `1.5G` or `4GiB`; `name` is the argument, for messages."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
     if match is None or float(match[1]) == 0:
-        raise ArgumentError(f"memory is '{text}'; write an amount such as 1500M, 1.5G or 16G.")
+        raise ArgumentError(f"{name} is '{text}'; write an amount such as 1500M, 1.5G or 16G.")
     return int(float(match[1]) * _UNITS[match[2]])
 
 
 def free_bytes() -> int:
-    """Return the free memory of this machine or, where that is less, of this process's control groups."""
+    """Return the free memory of this machine, or of this process's control groups where that is less."""
     free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2  # where the system reports nothing
     if _MEMINFO.is_file():
         fields = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
@@ -43,7 +43,7 @@ def free_bytes() -> int:
 
 
 def _free_in_control_groups() -> Iterator[int]:
-    """Yield what each memory limit leaves, of a container for example (cgroup v1 and v2)."""
+    """Yield what each memory limit leaves free, such as that of a container (cgroup v1 and v2)."""
     lines = _OWN_GROUPS.read_text().splitlines() if _OWN_GROUPS.is_file() else []
     for _, controllers, path in (line.split(":", 2) for line in lines):
         if controllers not in ("", "memory"):
@@ -56,14 +56,14 @@ def _free_in_control_groups() -> Iterator[int]:
         for group in (folder, *folder.parents):
             if not group.is_relative_to(mount):
                 break
-            with suppress(OSError, ValueError):  # `max` is no limit, and neither is a group without the file
+            with suppress(OSError, ValueError):  # `max`, and a group without the file, do not limit
                 used = int((group / usage).read_text())
                 fields = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
                 yield max(0, int((group / limit).read_text()) - used + int(fields.get(cache, 0)))
 
 
 def provide_cache_folders() -> None:
-    """Let libraries keep their caches in a temporary folder if this user has no writable home folder."""
+    """Make libraries keep their caches in a temporary folder if this user has no writable home folder."""
     try:
         has_home = os.access(Path.home(), os.W_OK)
     except RuntimeError:  # no HOME, and a user id without an entry
@@ -125,7 +125,7 @@ def process_context(preloaded: Sequence[str]) -> "BaseContext":
 
 @contextmanager
 def main_module_hidden() -> Iterator[None]:
-    """Start processes that do not run the user's script again, which a script without a main guard needs."""
+    """Start processes that do not run the user's script again, since it may lack a main guard."""
     main = sys.modules["__main__"]
     hidden: dict[str, object] = {
         name: vars(main).pop(name) for name in ("__spec__", "__file__") if name in vars(main)

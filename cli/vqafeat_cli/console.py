@@ -71,7 +71,7 @@ def run_shown(request: "PretrainingRequest") -> "PretrainedNetwork":
     for item in request.sets:
         images, std_source = len(item.image_set.images), item.image_set.std_source
         parts = f"{len(item.training)} for training, {len(item.validation)} for validation"
-        pairs = f"{len(item.rows)} pairs; deviations: {std_source}"
+        pairs = f"{len(item.rows)} pairs; standard deviations: {std_source}"
         click.echo(f"{item.image_set.name}: {images} images ({parts}), {pairs}", err=True)
     epochs = request.recipe.epochs
     with progress_bar("epoch") as update:
@@ -153,7 +153,7 @@ def print_result(json: bool, values: Any, lines: Iterable[str]) -> None:
 
 
 def metrics_lines(summary: "MetricsSummary", mapping: str) -> list[str]:
-    """Return the metrics of the test parts as lines of text: mean, deviation and median over the splits."""
+    """Return the mean, standard deviation and median over the splits of each metric, as lines of text."""
     from vqafeat.training.results import MEASURES
 
     measures = shown_measures(mapping)
@@ -167,7 +167,7 @@ def metrics_lines(summary: "MetricsSummary", mapping: str) -> list[str]:
     for name, part in summary.datasets.items():
         means = ", ".join(f"{title} {number(getattr(part, measure).mean)}" for measure, title in measures)
         lines.append(f"  {name}: {means}{' *' if part.few_videos else ''}")
-    legend = f"  on {smallest_to_largest(summary.n)} test videos a split"
+    legend = f"  on {smallest_to_largest(summary.n)} test videos per split"
     if mapping != "none":
         legend += f"; PLCC and RMSE after the mapping '{mapping}', fitted to each test part\n"
         legend += "  plain: the heads' own output"

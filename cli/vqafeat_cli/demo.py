@@ -17,10 +17,10 @@ _seed_option = option("--seed", default=0, type=IntRange(0), help="Random seed o
 @_seed_option
 @option("--weights", default="imagenet", metavar="imagenet|FILE|random[:SEED]", help=_WEIGHTS)
 def demo(out: Path, seed: int, weights: str) -> None:
-    """Run all steps on a generated data set.
+    """Run all steps on the demo data set.
 
-    The demo generates videos, extracts features, fits a head, scores a clip and plots the test scores. Videos
-    and features that exist are reused.
+    The demo generates videos, extracts features, fits a head, scores a clip and plots the test scores.
+    Videos and features that exist are reused.
 
     \b
     Example:
@@ -35,10 +35,10 @@ def demo(out: Path, seed: int, weights: str) -> None:
 @_out_option
 @_seed_option
 def demo_pretrain(out: Path, seed: int) -> None:
-    """Run the pre-training on generated images.
+    """Run the pre-training on the demo images.
 
-    The demo measures what a network learns, checks that training repeats and resumes exactly, and compares
-    heads on features with and without pre-training.
+    The demo measures what a network learns, checks that a repeated and a resumed training give the same
+    file, and compares heads on features with and without pre-training.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The demos: generated videos through both stages, and generated images through the pre-training."""
+"""The demos: of both stages on the demo data set, and of the pre-training on the demo images."""
 
 import os
 import shutil
@@ -45,7 +45,7 @@ CPU = torch.device("cpu")
 
 
 def run_demo(out: Path, seed: int, weights: str) -> None:
-    """Generate the demo set, extract, fit, score one held-out clip, and plot; finished steps are reused."""
+    """Generate the demo data set, extract, fit, score a held-out clip and plot; finished steps are reused."""
     versions = "a pristine and twelve distorted versions of each content"
     click.echo(f"1/5  videos: two photographs, moving cameras, {versions}")
     labels = make_demo(out / DEMO_NAME, seed)
@@ -70,9 +70,9 @@ def run_demo(out: Path, seed: int, weights: str) -> None:
 
 
 def demo_store(labels: Path, out: Path, weights: str, err: bool = False) -> vf.FeatureStore:
-    """Return the store of the demo set, extracted if it is missing; with `err`, it is reported on stderr."""
+    """Return the store of the demo data set, extracted if it is missing; with `err`, report on stderr."""
     folder = out / "features" / store_key(Path(weights).stem.replace(":", "-"))
-    # on frames of 256x144, a second thread costs more than it saves: 8.7 against 6.1 ms a frame on two cores
+    # on frames of 256x144, a second thread costs more than it saves: 8.7 against 6.1 ms per frame
     with one_thread():
         store, summary = _extract(labels, [FEATURES], {BACKBONE: weights}, folder)
     extracted = f"{summary.extracted} videos extracted ({summary.frames} frames)"
@@ -130,18 +130,18 @@ def run_demo_pretrain(out: Path, seed: int) -> None:
 
 
 def _held_out(network: QualityNetwork, pairs: DrawnPairs, request: PretrainingRequest) -> str:
-    """Measure a network on the images that no pair was drawn from."""
+    """Measure a network on the held-out images."""
     from sklearn.metrics import roc_auc_score
 
     images = pairs.validation_images
     loader = ImageLoader(images, request.recipe, 0)
-    means, deviations = predict(DataParallel(network, [CPU], "fp32"), loader).T
+    means, stds = predict(DataParallel(network, [CPU], "fp32"), loader).T
     mos = np.array([image.mos for image in images])
     disputed = [kind for kind in IMAGE_KINDS if IMAGE_KINDS[kind].opinion_std == DISPUTED_STD]
     is_disputed = [any(f"_{kind}" in image.name for kind in disputed) for image in images]
     srocc = evaluate_predictions(means, mos, mapping="none").srocc
-    # the chance that an image of a disputed kind has a larger deviation than another
-    auc = float(roc_auc_score(is_disputed, deviations))
+    # the chance that an image of a disputed kind has a larger standard deviation than another
+    auc = float(roc_auc_score(is_disputed, stds))
     in_order = f"pairs in order {pair_accuracy(means, mos):.3f}"
     return f"{in_order}   SROCC {srocc:6.3f}   uncertainty AUC {auc:.3f}"
 

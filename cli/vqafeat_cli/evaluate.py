@@ -19,18 +19,17 @@ if TYPE_CHECKING:
 
 _OWN = "[default: that of the run]"
 _BY = "Also measure groups of videos; see `vqafeat list groupings`, or give a CSV video,group."
-_THRESHOLD = "Label between low and high for --by quality.  [default: middle of the data set's range]"
+_THRESHOLD = "Label from which --by quality counts as high.  [default: middle of the label range]"
 
 
 @click.command()
 @click.argument("run", type=PATH)
-@options.stored_dataset_option
-@options.store_option
-@options.cache_option
+@option("--dataset", metavar="NAME|FILE", help=f"Data set in the store.  {options.ONLY_ONE}")
+@options.read_store_options
 @option("--mapping", help=f"{options.MAPPING}  {_OWN}")
-@flag("--skip-missing", help="Leave out videos without complete features.")
+@options.skip_missing_option
 @flag("--any-features", help="Allow features that were computed differently from those in training.")
-@option("--order", help=f"Order of the frames, as in `fit`; same first letter as the run.  {_OWN}")
+@option("--order", help=f"Frame order, as for `fit`; the first letter has to be the run's.  {_OWN}")
 @option("--sampling", help=f"Frames to use of each video; see `vqafeat list samplings`.  {_OWN}")
 @option("--draws", type=int, help=f"Random draws of frames to average over.  {_OWN}")
 @option("--part", help="Measure all videos of this official part, such as test-1080p.")
@@ -45,16 +44,13 @@ def evaluate(
     by: str | None,
     quality_threshold: float | None,
     json: bool,
-    order: str | None,
-    sampling: str | None,
-    draws: int | None,
     **measured: Any,
 ) -> None:
     """Measure the heads of a run on a data set of the store.
 
     On the data set of the run, each head is measured on the test part of its split; on another data set, on
-    all videos. With --part, heads that were trained or validated on any of its videos are refused. Li et al.
-    use --quality-threshold 3.5536 on a scale of 1 to 5.
+    all videos. --part refuses a run with a head that was trained or validated on any video of the part. Li
+    et al. use --quality-threshold 3.5536 on a scale of 1 to 5.
 
     \b
     Examples:
@@ -73,7 +69,7 @@ def evaluate(
     if by is not None:
         groups.check_grouping(by, quality_threshold)
     source = open_store(store, dataset)
-    frames = options.given({"order": order, "sampling": sampling, "draws": draws})
+    frames = options.given({name: measured.pop(name) for name in ("order", "sampling", "draws")})
     with local_copies(source, split_feature_sets(Run(run).config.feature_sets), cache) as copy:
         result = evaluate.evaluate(run, copy, frame_changes=frames, **measured)
     values = _as_json(result.summary, len({row.video for row in result.predictions}))
@@ -133,8 +129,8 @@ def compare(runs: tuple[Path, ...], json: bool, **settings: Any) -> None:
     """Test whether runs differ by more than chance.
 
     All runs must have been tested on the same videos. For each pair, the command prints the mean difference
-    over the splits, its 95 % bootstrap interval, the p-value of a paired test over the splits, and that after
-    Holm's correction for the number of comparisons.
+    over the splits, its 95 % bootstrap interval, the p-value of a paired test over the splits, and the
+    p-value after Holm's correction for the number of comparisons.
 
     The bootstrap resamples the test videos of all splits with replacement and measures both runs again, with
     the mappings as fitted, so the interval holds for these splits and these trained heads. Random splits of
@@ -171,7 +167,7 @@ def _comparison_lines(result: "ComparedRuns") -> Iterator[str]:
         notes += [f"  note: {name}: {note}" for note in summary.notes]
     yield from [*aligned(rows), *few_videos, *notes]
 
-    over = f"mean difference over {splits} split(s), 95 % interval over {result.videos} redrawn test videos"
+    over = f"mean difference over {splits} split(s), 95 % interval over {result.videos} resampled test videos"
     yield f"{over}; paired test: {result.test}; {len(result.pairs)} comparison(s)"
     rows, notes = [["", "difference", "95 % interval", "p", "p, Holm"]], []
     for pair in result.pairs:

@@ -14,22 +14,30 @@ if TYPE_CHECKING:
     from vqafeat.extraction.results import ExtractionSummary
 
 _BACKBONE = "Network to run; repeatable. See `vqafeat list backbones` and `vqafeat list views`."
+_ROOT = f"Folder of the videos, or s3://bucket/prefix.  {options.ROOT_DEFAULT}"
+_STARTUP = "Seconds to wait while no Ray worker can start.  [default: 600]"
 
 
 @click.command()
 @options.dataset_option
 @several("--backbone", "backbones", required=True, metavar="NAME[:VARIANT][@VIEW][@FRAMES]", help=_BACKBONE)
 @options.labels_option
-@options.video_root_option
+@option("--root", metavar="FOLDER|URL", help=_ROOT)
 @options.folder_option
 @options.paths_option("store", "root")
 @options.weights_option
-@options.compute_options
+@options.devices_option
+@options.extraction_options
 @options.cluster_options
-@options.startup_timeout_option
+@option("--startup-timeout", "startup_timeout_seconds", type=float, help=_STARTUP)
 @precision_option
-@option("--dtype", default="float16", type=Choice(["float16", "float32"]), help="Data type in the store.")
-@flag("--skip-missing", help="Record videos without a file in the failure log and continue.")
+@option(
+    "--dtype",
+    default="float16",
+    type=Choice(["float16", "float32"]),
+    help="Data type of the stored features.",
+)
+@flag("--skip-missing", help="Continue if video files are missing; the failure log names them.")
 @options.json_option
 def extract(
     dataset: str,

@@ -24,8 +24,8 @@ _GROUPS = {
     "learning_rate": "Training [default: from the recipe]",
     "jobs": "Computing and output",
 }
-_DEVICE = "Device that trains the heads, such as cpu or cuda:0; several share the splits.  [default: cpu]"
-_START_AT_MEAN = "Initialize scores at the mean training label, or not."
+_DATASET = f"Data set in the store; repeat it to train on several.  {shared.ONLY_ONE}"
+_START_AT_MEAN = "Whether scores start at the mean training label."
 _SHARE = "Share of the training part for validation, if an official split has no validation part."
 
 
@@ -44,15 +44,14 @@ class _GroupedCommand(click.Command):
 
 
 @click.command(cls=_GroupedCommand)
-@shared.datasets_option
+@several("--dataset", "datasets", metavar="NAME|FILE", help=_DATASET)
 @option("--features", metavar="SET[+SET]", help=f"Feature sets, joined by +.  {shared.ONLY_ONE}")
-@shared.store_option
-@shared.cache_option
+@shared.read_store_options
 @flag("--any-features", help="Allow data sets whose features were computed differently.")
-@flag("--skip-missing", help="Leave out videos without complete features.")
+@shared.skip_missing_option
 @option("--splits", default=10, type=IntRange(1), help="Number of splits; each trains one head.")
 @option("--protocol", default="content", help="How to split: content (grouped), video, stored or official.")
-@option("--ratio", default="60/20/20", help="Training/validation/test in percent; 80/20 omits validation.")
+@option("--ratio", default="60/20/20", help="Training/validation/test in percent; 80/20 has no validation.")
 @option("--test-part", default="test", help="Test part of an official split: test or test-1080p.")
 @option("--validation-share", default=0.2, help=_SHARE)
 @option("--mapping", default="logistic-increasing", help=shared.MAPPING)
@@ -69,7 +68,7 @@ class _GroupedCommand(click.Command):
 @option("--soft-rank-strength", type=float, help="Regularization strength; smaller is closer to hard ranks.")
 @option("--rank-input", help="Score that ranking losses read: relative or mapped.")
 @option("--label-scaling", help="Scaling of the labels for the loss; see `vqafeat list label-scales`.")
-@option("--multi-dataset", help="Loss of several data sets: losses (one each) or pooled (one for all).")
+@option("--multi-dataset", help="Loss of several data sets: losses (one per data set) or pooled.")
 @option("--learning-rate", type=float, help="Initial learning rate.")
 @option("--batch-size", type=int, help="Videos per batch.")
 @option("--epochs", type=int, help="Epochs of each split.")
@@ -81,8 +80,7 @@ class _GroupedCommand(click.Command):
 @option("--select", help="Part whose SROCC selects the epoch: validation, or test (with a note).")
 @option("--start-at-mean/--no-start-at-mean", default=None, help=_START_AT_MEAN)
 @option("--pooling", help="Variant of the temporal pooling: released or paper.")
-@shared.jobs_option
-@option("--device", metavar="NAME[,NAME…]", help=_DEVICE)
+@shared.training_options
 @shared.cluster_options
 @shared.amount_option("--memory", help="Memory for features, such as 8G.  [default: half the free memory]")
 @option("--out", type=PATH, help="Run folder to write.  [default: runs/<data set>-<features>-<head>]")
@@ -105,8 +103,9 @@ def fit(
 ) -> None:
     """Train a head on stored features and measure it on the test parts.
 
-    Each split trains a head. The run folder holds the resolved configuration, splits, predictions, metrics,
-    weights and training curve. The same command resumes a stopped fit, and does not repeat a finished one.
+    One head is trained per split. The run folder holds the resolved configuration, splits, predictions,
+    metrics, weights and training curve. The same command resumes a stopped fit, and does not repeat a
+    finished one.
 
     \b
     Examples:

@@ -14,10 +14,11 @@ from vqafeat_cli.options import PATH
 if TYPE_CHECKING:
     from vqafeat.extraction.importers import ImportSummary
 
-_KNOWN_OR_OWN = "Known data set, or a new name to take the labels from the files."
+_KNOWN_OR_OWN = "Known data set, manifest or CSV; or a new name, which takes the labels from the files."
 _LARGEST = "For VSFA: the value by which the labels were divided.  [default: the largest MOS of the data set]"
 _TRAINED_ON = "Data set that the head was trained on; of several, the one whose label scale is used."
-_where_options = options.together(options.root_option, options.labels_option, options.store_option)
+_root = option("--root", type=PATH, help=f"Folder of the label files.  {options.ROOT_DEFAULT}")
+_where_options = options.together(_root, options.labels_option, options.store_option)
 
 
 @click.group(name="import")
@@ -27,7 +28,7 @@ def importing() -> None:
 
 @importing.command()
 @click.argument("folder", type=PATH)
-@option("--dataset", required=True, metavar="NAME", help=_KNOWN_OR_OWN)
+@option("--dataset", required=True, metavar="NAME|FILE", help=_KNOWN_OR_OWN)
 @_where_options
 def vsfa(folder: Path, dataset: str, **where: Any) -> int:
     """Import a VSFA feature folder as the feature set `resnet50`.
@@ -73,13 +74,13 @@ def mat(file: Path, dataset: str, name: str | None, key: str | None, **where: An
 @importing.command()
 @click.argument("file", type=PATH)
 @option("--out", required=True, type=PATH, help="Run folder to write.")
-@option("--dataset", default="konvid", help=_TRAINED_ON)
-@option("--features", metavar="SET[+SET]", help="Feature sets of the head.  [default: by their channels]")
+@option("--dataset", default="konvid", metavar="NAME", help=_TRAINED_ON)
+@option("--features", metavar="SET[+SET]", help="Feature sets of the head.  [default: by its channels]")
 @option("--largest-label", type=float, help=_LARGEST)
 def head(file: Path, out: Path, dataset: str, features: str | None, largest_label: float | None) -> None:
     """Import a head of VSFA, MDTVSFA or Li et al. as a run folder.
 
-    The file is one that the released code of these papers wrote.
+    The file has to be one that the released code of these papers writes.
 
     \b
     Examples:

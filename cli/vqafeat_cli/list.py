@@ -44,7 +44,7 @@ def _image_sets() -> Rows:
     from vqafeat.pretraining.image_sets import IMAGE_SETS
 
     for name, reader in IMAGE_SETS.items():
-        pairs = f"{reader.pairs} pairs" if reader.pairs else "ten pairs a training image"
+        pairs = f"{reader.pairs} pairs" if reader.pairs else "ten pairs per training image"
         yield name, f"{reader.described}; {pairs}"
 
 

@@ -1,12 +1,12 @@
 """The command `vqafeat`: the group of all commands, and the exit codes.
 
-Exit codes: 0 done, 1 an expected error in one sentence, 2 usage, 3 finished with failures, 130 interrupted.
-Bugs keep their traceback.
+Exit codes: 0 done, 1 an expected error in one sentence, 2 wrong usage, 3 finished with failures,
+130 interrupted. Bugs keep their traceback.
 """
 
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -58,17 +58,15 @@ class _Group(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         called = command.commands.get(rest[0]) if isinstance(command, click.Group) and rest else command
         known = {spelling for option in called.params for spelling in option.opts} if called else set()
-        return name, command, [_present_spelling(argument, known) for argument in rest]
-
-
-def _present_spelling(argument: str, known: Collection[str]) -> str:
-    option, equals, value = argument.partition("=")
-    present = FORMER_OPTIONS.get(option)
-    return f"{present}{equals}{value}" if present in known and option not in known else argument
+        for index, argument in enumerate(rest):
+            option, equals, value = argument.partition("=")
+            present = FORMER_OPTIONS.get(option)
+            if present in known and option not in known:
+                rest[index] = f"{present}{equals}{value}"
+        return name, command, rest
 
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120, "show_default": True}
-
 _PLUGIN = "Python file that registers backbones, heads or losses; repeatable."
 
 
@@ -79,18 +77,17 @@ def cli(plugins: tuple[Path, ...]) -> None:
     """Extract per-frame deep features of videos once, and train video quality models on them in minutes.
 
     \b
-    Example on a generated data set:
+    Example with the demo data set:
       vqafeat demo
     """
     for plugin in plugins:
         load_plugin(plugin)
 
 
-COMMANDS = (
+for command in (
     *(extract, fit, evaluate, ensemble, compare, report, predict, importing, pretrain, coral),
     *(listing, show, verify, pack, unpack, table, demo, demo_pretrain),
-)
-for command in COMMANDS:
+):
     cli.add_command(command)
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial, wraps
+from functools import partial, reduce, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,18 +25,11 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 Value = TypeVar("Value")
 
 flag, several = partial(option, is_flag=True), partial(option, multiple=True)
-amount_option = partial(option, type=parse_bytes, metavar="AMOUNT")  # the command gets bytes
 
 
 def together(*options: Decorator) -> Decorator:
     """Return a decorator that adds several options, in this order."""
-
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        for add_option in reversed(options):
-            command = add_option(command)
-        return command
-
-    return add
+    return lambda command: reduce(lambda done, add_option: add_option(done), reversed(options), command)
 
 
 def given(values: Mapping[str, Value | None]) -> dict[str, Value]:
@@ -44,17 +37,36 @@ def given(values: Mapping[str, Value | None]) -> dict[str, Value]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-A_GPU = "[default: cuda if available, else cpu]"
-_DEVICE = f"Device of the networks: cpu, cuda or cuda:NUMBER; extract and pretrain take several.  {A_GPU}"
-_JOBS = "Processes that share the splits of a fit.  [default: one per core]"
-MAPPING = "Mapping before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none."
+def _as_bytes(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
+    is_none = text == "none" and parameter.name == "cache"
+    return 0 if is_none else parse_bytes(text, parameter.opts[0].strip("-"))
+
+
+def _one_device(context: click.Context, parameter: click.Parameter, name: str | None) -> str | None:
+    if name is not None and "," in name:
+        raise ArgumentError(f"device is '{name}', but `{context.command_path}` uses a single one; name one.")
+    return name
+
+
+_A_GPU = "[default: cuda if available, else cpu]"
+_DEVICE = f"Device that runs the networks: cpu, cuda or cuda:NUMBER.  {_A_GPU}"
+_DEVICES = f"Devices that run the networks: cpu, cuda or cuda:NUMBER, joined by commas.  {_A_GPU}"
+_HEAD_DEVICES = "Devices that train the heads, such as cuda:0,cuda:1; they share the splits.  [default: cpu]"
+MAPPING = "Mapping fitted before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none."
 _PRECISION = "Floating-point precision of the networks.  [default: fp32 on a CPU, fp16 on a GPU]"
 _WEIGHTS = "Weights of the network NAME, or of all networks; repeatable.  [default: imagenet]"
 
+amount_option = partial(option, callback=_as_bytes, metavar="AMOUNT")  # the command gets bytes
 json_option = flag("--json", "json", help="Print the result as JSON.")
-device_option = option("--device", metavar="NAME[,NAME…]", help=_DEVICE)
+device_option = option("--device", callback=_one_device, metavar="NAME", help=_DEVICE)
+devices_option = option("--device", metavar="NAME[,NAME…]", help=_DEVICES)
+training_options = together(
+    option("--jobs", type=IntRange(1), help="Processes that train splits.  [default: one per core]"),
+    option("--device", metavar="NAME[,NAME…]", help=_HEAD_DEVICES),
+)
 precision_option = option("--precision", type=Choice(["fp32", "fp16", "bf16"]), help=_PRECISION)
-jobs_option = option("--jobs", type=IntRange(1), help=_JOBS)
 weights_option = several("--weights", metavar="[NAME=]FILE|imagenet|random[:SEED]", help=_WEIGHTS)
 
 
@@ -68,35 +80,27 @@ def network_weights(values: Sequence[str], feature_sets: Iterable[str]) -> dict[
 
 # data sets and stores ------------------------------------------------------------------------------------
 
-_CACHE = "Disk space for local copies of remote stores, or none.  [default: half of the free space]"
-_DATASET = "Known data set, manifest (.toml), or CSV with the columns video,mos[,content,split]."
+_CACHE = "Disk space for copies of stores at a URL; none reads them there.  [default: half of the free space]"
+_DATASET = "Name (`vqafeat list datasets`), manifest (.toml), or CSV with columns video,mos[,content,split]."
 _LABELS = "Label file; repeatable.  [default: those of the manifest, in --root]"
 ONLY_ONE = "[default: the only one in the store]"
-_ROOT = "[default: VQAFEAT_DATA/<data set>, or the folder of the CSV]"
-_SEVERAL = f"Data set in the store; repeat it to train on several.  {ONLY_ONE}"
-_STORAGE = "Setting of the object store, such as endpoint_url=URL, except credentials; repeatable."
+ROOT_DEFAULT = "[default: VQAFEAT_DATA/<data set>, or the folder of the CSV]"
+_STORAGE = "Setting of the object store, such as endpoint_url=URL, but no credentials; repeatable."
 _STORE = "Folder of the feature stores, or s3://bucket/prefix."
-_VIDEOS = f"Folder of the videos, or s3://bucket/prefix.  {_ROOT}"
-
-
-def _cache_bytes(amount: str) -> int:
-    return 0 if amount == "none" else parse_bytes(amount)
 
 
 def parse_paths(texts: Mapping[str, str | None], storage_options: Sequence[str]) -> dict[str, StorePath]:
     """Return the local paths and URLs of those arguments that were given; the options are for the URLs."""
     named = given(texts)
-    if storage_options and not named:
-        raise ArgumentError("--storage-option is for stores and videos at a URL, but none is named.")
-    some_url = any("://" in text for text in named.values())
-    return {
-        name: parse_path(text, storage_options if "://" in text or not some_url else ())
-        for name, text in named.items()
-    }
+    if storage_options and not any("://" in text for text in named.values()):
+        raise ArgumentError(
+            "--storage-option is for stores and videos at a URL; leave it out for local ones."
+        )
+    return {name: parse_path(text, storage_options if "://" in text else ()) for name, text in named.items()}
 
 
 def paths_option(*names: str) -> Decorator:
-    """Return a decorator that adds --storage-option and gives a command some of its texts as paths."""
+    """Return a decorator that adds --storage-option and turns these texts of a command into paths."""
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
@@ -109,36 +113,34 @@ def paths_option(*names: str) -> Decorator:
     return add
 
 
+skip_missing_option = flag("--skip-missing", help="Leave out videos without complete features.")
 storage_option = several("--storage-option", "storage_options", metavar="NAME=VALUE", help=_STORAGE)
 folder_option = option("--store", default="features", metavar="FOLDER|URL", help=_STORE)
 store_option = together(folder_option, paths_option("store"))
-cache_option = option("--cache", type=_cache_bytes, metavar="AMOUNT|none", help=_CACHE)
+read_store_options = together(store_option, amount_option("--cache", metavar="AMOUNT|none", help=_CACHE))
 dataset_option = option("--dataset", required=True, metavar="NAME|FILE", help=_DATASET)
-stored_dataset_option = option("--dataset", metavar="NAME|FILE", help=f"Data set in the store.  {ONLY_ONE}")
-datasets_option = several("--dataset", "datasets", metavar="NAME|FILE", help=_SEVERAL)
-root_option = option("--root", type=PATH, help=f"Folder of the label files.  {_ROOT}")
-video_root_option = option("--root", metavar="FOLDER|URL", help=_VIDEOS)
 labels_option = several("--labels", type=PATH, help=_LABELS)
 
 
 # resources of an extraction --------------------------------------------------------------------------------
 
-_BATCH = "Most frames per batch on a GPU in fp16 or bf16; otherwise 1.  [default: as many as fit in --memory]"
+_BATCH = "Frames per batch in fp16 or bf16 on a GPU; otherwise 1.  [default: as many as fit in --memory]"
 _DECODER = "Video decoder; nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU and is checked against cpu."
 _MEMORY = "Memory limit, such as 16G.  [default: 4/5 of the free memory]"
-_TIMEOUT = "Seconds without a frame until a video fails."
 _WORKERS = "Decoding processes; 0 decodes in the main process.  [default: 2 on a CPU, one per core on a GPU]"
 
-compute_options = together(
-    device_option,
+extraction_options = together(
     option("--batch", "batch_frames", type=IntRange(1), help=_BATCH),
     option("--workers", type=IntRange(0), help=_WORKERS),
     amount_option("--memory", "memory_bytes", help=_MEMORY),
-    option("--timeout", "timeout_seconds", default=120.0, help=_TIMEOUT),
+    option(
+        "--timeout", "timeout_seconds", default=120.0, help="Seconds without a frame until a video fails."
+    ),
     option("--decoder", type=Choice(["cpu", "nvdec"]), default="cpu", help=_DECODER),
     option("--max-pixels", type=IntRange(1), help="Refuse videos with larger frames.  [default: twice 8K]"),
-    option("--max-frames", type=IntRange(1), help="Refuse longer videos.  [default: 2000000]"),
+    option("--max-frames", type=IntRange(1), help="Refuse videos with more frames.  [default: 2000000]"),
 )
+network_options = together(weights_option, device_option, extraction_options)
 
 
 def devices(names: str | None) -> list["torch.device"]:
@@ -155,7 +157,7 @@ def resources(
     ray: ClusterOptions | None = None,
     **rest: Any,
 ) -> "Resources":
-    """Return the values of `compute_options` for the first device of this machine, or for a Ray worker."""
+    """Return the resources of an extraction, on the first of the devices or in a Ray worker."""
     import torch
 
     from vqafeat.extraction.pipeline import Resources
@@ -168,23 +170,19 @@ def resources(
         # this machine may have no GPU; a worker without one processes one video at a time
         first = torch.device(ray.device_name)
         default_workers = 1 if first.type == "cpu" else max(1, int(ray.cpus_per_worker))
-    limits = given({"max_pixels": max_pixels, "max_frames": max_frames})
     return Resources(
         device=first,
         workers=default_workers if workers is None else workers,
         hardware_decoder=decoder == "nvdec",
-        limits=DecodeLimits(**limits),
+        limits=DecodeLimits(**given({"max_pixels": max_pixels, "max_frames": max_frames})),
         **rest,
     )
 
 
 # a Ray cluster ---------------------------------------------------------------------------------------------
 
-_ADDRESS = (
-    "Address of the Ray cluster.  [default: RAY_ADDRESS, else a cluster on this machine, else a new one]"
-)
+_ADDRESS = "Address of the cluster.  [default: RAY_ADDRESS, else a cluster on this machine, else a new one]"
 _GPUS = "GPUs that each Ray worker reserves; with 0.5, two share one.  [default: 0]"
-_STARTUP = "Seconds to wait while no Ray worker can start.  [default: 600]"
 
 cluster_options = together(
     option("--backend", type=Choice(["local", "ray"]), default="local", help="Run here or on a Ray cluster."),
@@ -194,9 +192,7 @@ cluster_options = together(
     option("--gpus-per-worker", type=float, help=_GPUS),
     option("--retries", type=int, help="Retries of a task whose Ray worker died.  [default: 2]"),
 )
-startup_timeout_option = option("--startup-timeout", "startup_timeout_seconds", type=float, help=_STARTUP)
-_WORKER_PARAMETERS = ("ray_workers", "cpus_per_worker", "gpus_per_worker", "retries")
-_CLUSTER_PARAMETERS = ("address", *_WORKER_PARAMETERS, "startup_timeout_seconds")
+_CLUSTER_PARAMETERS = ("address", "ray_workers", "cpus_per_worker", "gpus_per_worker", "retries")
 
 
 def take_cluster(values: dict[str, Any], local: Mapping[str, object]) -> ClusterOptions | None:
@@ -205,7 +201,8 @@ def take_cluster(values: dict[str, Any], local: Mapping[str, object]) -> Cluster
     `local` has the values of options for a single machine, which --backend ray refuses.
     """
     backend = values.pop("backend")
-    cluster = given({name: values.pop(name, None) for name in _CLUSTER_PARAMETERS})
+    names = (*_CLUSTER_PARAMETERS, "startup_timeout_seconds")
+    cluster = given({name: values.pop(name, None) for name in names})
     if backend == "ray":
         for name, value in given(local).items():
             problem = f"{name} is '{value}', which is for one machine, but the backend is 'ray'"
@@ -213,6 +210,7 @@ def take_cluster(values: dict[str, Any], local: Mapping[str, object]) -> Cluster
         return ClusterOptions(workers=cluster.pop("ray_workers", None), **cluster)
     if cluster:
         name = "--" + next(iter(cluster)).removesuffix("_seconds").replace("_", "-")
-        next_step = "add --backend ray, or leave it out"
-        raise ArgumentError(f"{name} is for a cluster, but the backend is 'local'; {next_step}.")
+        raise ArgumentError(
+            f"{name} is for a cluster, but the backend is 'local'; add --backend ray, or leave it out."
+        )
     return None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click import IntRange, option
 
+from vqafeat.errors import VideoError
 from vqafeat.io import json_text, write_csv
 from vqafeat_cli import options
 from vqafeat_cli.options import PATH, flag
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 @click.argument("videos", nargs=-1, required=True, type=PATH)
 @option("--split", type=IntRange(0), help="Use only the head of this split.  [default: mean of all heads]")
 @option("--score-scale", metavar="DATASET", help="Data set whose label scale is used.  [default: the first]")
-@options.weights_option
-@options.compute_options
+@options.network_options
 @option("--raw", metavar="WIDTHxHEIGHT:FORMAT@RATE", help="Format of .yuv files, such as 640x480:yuv420p@30.")
 @flag("--per-frame", help="Also write the scores of the frames to CSV and PNG files.")
 @option("--out", type=PATH, default=".", help="Folder for the files of --per-frame.")
@@ -58,7 +58,6 @@ def predict(
       vqafeat predict runs/konvid-resnet50-sub-gru folder/ --per-frame --out curves
     """
     from vqafeat.datasets import RawGeometry
-    from vqafeat.errors import VideoError
     from vqafeat.evaluation.model import Model
     from vqafeat.evaluation.predict import Scorer
     from vqafeat.store.features import split_feature_sets
@@ -93,9 +92,8 @@ def predict(
 
 
 def _videos_among(paths: tuple[Path, ...]) -> list[Path]:
-    """Return the named files, and those with a video's ending in the named folders, sorted."""
+    """Return the named files, and in place of each folder its files with a video's ending, sorted."""
     from vqafeat.datasets.locate import VIDEO_EXTENSIONS
-    from vqafeat.errors import VideoError
 
     files: list[Path] = []
     for path in paths:
@@ -104,13 +102,13 @@ def _videos_among(paths: tuple[Path, ...]) -> list[Path]:
             inside = sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_EXTENSIONS)
         if not inside or not inside[0].exists():
             allowed = f"name files ({', '.join(VIDEO_EXTENSIONS[:4])} …) or folders"
-            raise VideoError("cannot-open", f"'{path}' is no video and no folder with videos; {allowed}.")
+            raise VideoError("cannot-open", f"'{path}' is not a video or a folder with videos; {allowed}.")
         files.extend(inside)
     return files
 
 
 def score_text(scored: "ScoredVideo") -> str:
-    """Return a score; of several heads also the standard deviation and the range."""
+    """Return a score as text; of several heads also their standard deviation and range."""
     heads = scored.head_scores
     if len(heads) == 1:
         return f"{scored.score:.4g}"

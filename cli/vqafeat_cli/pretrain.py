@@ -28,11 +28,11 @@ _RECIPE = "[default: from the recipe]"
 @option("--epochs", type=int, help=f"Total number of epochs.  {_RECIPE}")
 @option("--head-epochs", type=int, help=f"First epochs, which train only the quality head.  {_RECIPE}")
 @option("--batch-size", type=int, help=f"Pairs per batch.  {_RECIPE}")
-@option("--head-batch-size", type=int, help=f"Pairs per batch in the --head-epochs.  {_RECIPE}")
+@option("--head-batch-size", type=int, help=f"Pairs per batch in the epochs of --head-epochs.  {_RECIPE}")
 @option("--short-side", type=int, help=f"Short side of the resized images, in pixels.  {_RECIPE}")
 @option("--crop-side", type=int, help=f"Side of the square crops, in pixels.  {_RECIPE}")
 @option("--seed", default=0, type=IntRange(0), help="Random seed of the pairs and the training.")
-@options.device_option
+@options.devices_option
 @options.precision_option
 @option("--workers", type=IntRange(0), help="Processes that load images.  [default: one per core]")
 @option("--out", required=True, type=PATH, help="Weights file to write (.safetensors), with a model card.")
@@ -56,8 +56,8 @@ def pretrain(
 ) -> None:
     """Train a network to rank pairs of images by quality.
 
-    The result is the weights of the network `iqa-BACKBONE`, whose features reflect distortions (UNIQUE; Li et
-    al., section III-A). The same command resumes a stopped run after its last complete epoch.
+    The command writes weights of the network `iqa-BACKBONE`, whose features reflect distortions (UNIQUE; Li
+    et al., section III-A). The same command resumes a stopped run after its last complete epoch.
 
     \b
     Examples:
@@ -97,7 +97,6 @@ def pretrain(
 
 
 _FEATURES = "Feature set to compare, read from stores and computed for images; repeatable."
-_DEVICE = f"Device of the networks, for images: cpu, cuda or cuda:NUMBER.  {options.A_GPU}"
 
 
 @click.command()
@@ -105,7 +104,7 @@ _DEVICE = f"Device of the networks, for images: cpu, cuda or cuda:NUMBER.  {opti
 @click.argument("target")
 @several("--features", default=["resnet50"], metavar="SET", help=_FEATURES)
 @options.weights_option
-@option("--device", metavar="NAME", help=_DEVICE)
+@options.device_option
 @option("--plot", type=PATH, help="PNG file for a bar plot of the distances.")
 @options.storage_option
 @options.json_option
@@ -121,8 +120,8 @@ def coral(
 ) -> None:
     """Measure the CORAL distance of each SOURCE to the TARGET.
 
-    Each is a domain: a store (features/konvid.zarr), a labelled image set (koniq=FOLDER, mine=FILE.csv), or
-    any folder of images under a name of your choice (imagenet=FOLDER). A video is represented by the mean
+    A SOURCE or TARGET is a store (features/konvid.zarr), a labelled image set (koniq=FOLDER, mine=FILE.csv),
+    or any folder of images under a name of your choice (imagenet=FOLDER). A video is represented by the mean
     features of its frames. Distances in different feature sets have different scales (Li et al., figure 3).
 
     \b

@@ -14,12 +14,12 @@ from vqafeat_cli.options import flag, paths_option
 
 
 @click.command()
-@click.argument("path", metavar="STORE|RUN")
+@click.argument("path", metavar="STORE|RUN|FOLDER")
 @paths_option("path")
 @flag("--digest", help="Read the whole store and print the digest of its content, which packing keeps.")
-@option("--video", metavar="NAME", help="Show the origin of the file, frames and features of this video.")
+@option("--video", metavar="NAME", help="Show where this video's file, frames and features came from.")
 def show(path: StorePath, digest: bool, video: str | None) -> None:
-    """Show the content and the provenance of a store or a run folder.
+    """Show the content and the provenance of a run, of a store, or of all stores in a folder.
 
     \b
     Examples:
@@ -32,7 +32,7 @@ def show(path: StorePath, digest: bool, video: str | None) -> None:
             raise click.UsageError(f"'{path}' is a run; --digest and --video are for stores: leave them out.")
         lines = _run_lines(vf.Run(path))
     elif digest and video is not None:
-        raise click.UsageError("--digest is of a whole store and --video of one video; leave one out.")
+        raise click.UsageError("--digest is for a whole store and --video for one video; leave one out.")
     else:
         lines = _store_lines(path, digest) if video is None else _video_lines(path, video)
     for text in lines:
@@ -99,7 +99,8 @@ def _run_lines(run: "vf.Run") -> Iterator[str]:
     yield from _metrics_lines(run)
     recipe = f"recipe {config.recipe['name']}, " if config.recipe else ""
     options = _pairs(config.options) or "no options"
-    yield _line("heads", f"{config.splits}, one a split, in weights/; {recipe}seed {config.seed}; {options}")
+    heads = f"{config.splits}, one per split, in weights/"
+    yield _line("heads", f"{heads}; {recipe}seed {config.seed}; {options}")
     for name, value in config.recipe.items():
         yield f"  {_line(name, str(value))}"
     frames = config.frame_input
@@ -134,7 +135,7 @@ def _metrics_lines(run: "vf.Run") -> Iterator[str]:
     yield from metrics_lines(run.metrics, config.mapping)
     for dataset, splits in zip(config.datasets, run.calibrations or (), strict=False):
         videos = smallest_to_largest([item.videos for item in splits])
-        yield _line("scores", f"{dataset.name}: {calibration_words(splits)}, {videos} a split")
+        yield _line("scores", f"{dataset.name}: {calibration_words(splits)}, {videos} per split")
     kept = zip(values.get("kept_epochs", []), values.get("kept_because", []), strict=False)
     for split, (epoch, reason) in enumerate(kept):
         yield _line("" if split else "kept", f"split {split}: epoch {epoch}, {reason}")

@@ -49,7 +49,7 @@ def open_store(folder: StorePath, dataset: str | None) -> FeatureStore:
         raise StoreError(f"the store '{folder}' holds no data set; make one with `{command.format('NAME')}`.")
     if len(paths) > 1:
         names = ", ".join(path.stem for path in paths)
-        raise StoreError(f"the store '{folder}' holds several: {names}; name one with --dataset.")
+        raise StoreError(f"the store '{folder}' holds several data sets ({names}); name one with --dataset.")
     return FeatureStore.open(paths[0])
 
 

@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from vqafeat.store.features import FeatureReader
 
 
-_DATASET = "Use only this data set, or a small stand-in with demo; repeatable.  [default: all in the store]"
+_DATASET = "Data set to use; demo stands for the small demo data set.  [default: all in the store]"
 _PUBLISHED = "Fill the table from these published predictions (.npz) instead of training."
 
 
 @click.command()
 @click.argument("names", metavar="NAME [NAME …]", nargs=-1)
-@flag("--all", "every", help="All tables of `vqafeat list tables`.")
+@flag("--all", "every", help="Fill all tables of `vqafeat list tables`.")
 @several("--dataset", "datasets", metavar="NAME", help=_DATASET)
-@options.store_option
-@options.cache_option
+@options.read_store_options
 @option("--runs", type=PATH, help="Folder of run folders; finished runs are reused.  [default: runs]")
 @option("--published-predictions", type=PATH, help=_PUBLISHED)
-@option("--format", "form", default="md", help="md, latex (with booktabs), csv (one line per cell) or html.")
+@option("--format", "form", default="md", help="Format: md, latex (booktabs), csv (a line per cell) or html.")
 @flag("--check", "checks", help="Exit with code 3 if a difference exceeds the table's stated tolerance.")
 @option("--out", type=PATH, help="Folder to write one file per table to, instead of stdout.")
-@option("--plots", type=PATH, help="Folder for the papers' figures as PNG; tables have none.")
-@several("--images", metavar="NAME=FOLDER", help="For li-figure-3: imagenet, bid, clive, koniq or spaq.")
+@option("--plots", type=PATH, help="Folder for PNG plots of tables that are figures of a paper.")
+@several(
+    "--images", metavar="NAME=FOLDER", help="Images for li-figure-3: imagenet, bid, clive, koniq or spaq."
+)
 @options.weights_option
-@flag("--skip-missing", help="Use the videos that have complete features.")
-@options.jobs_option
-@option("--device", default="cpu", help="PyTorch device that heads train on.")
+@options.skip_missing_option
+@options.training_options
 @options.json_option
 def table(
     names: tuple[str, ...],
@@ -61,13 +61,13 @@ def table(
     weights: tuple[str, ...],
     skip_missing: bool,
     jobs: int | None,
-    device: str,
+    device: str | None,
     json: bool,
 ) -> int:
-    """Fill tables of the papers from the features in the store, with measured next to published figures.
+    """Fill tables of the papers from stored features: measured next to published figures.
 
-    NAME is one of `vqafeat list tables`, or the path of your own .toml. Finished runs are reused; for missing
-    features the table names the commands that extract them.
+    NAME is one of `vqafeat list tables`, or the path of your own .toml. Finished runs are reused; where
+    features are missing, the table names the commands that extract them.
 
     \b
     Examples:
@@ -85,7 +85,7 @@ def table(
     if bool(names) == every:
         raise click.UsageError("name one table or more (`vqafeat list tables`), or give --all.")
     if checks and "demo" in datasets:
-        reason = "--check compares with published figures, which demo is not meant to reach"
+        reason = "--check compares with published figures, which the demo data set is not meant to reach"
         raise click.UsageError(f"{reason}; leave one out.")
     named("format of a table", form, RENDERERS)
     tables = [load_table(name) for name in (table_names() if every else names)]
@@ -97,7 +97,9 @@ def table(
             inputs = _images_and_weights(tables, images, weights)
             copies = _local_copies(stack, tables, cache)
             jobs = jobs or len(os.sched_getaffinity(0))
-            fits = FitCache(stores, runs or default_runs, jobs, device, skip_missing, *inputs, copies)
+            fits = FitCache(
+                stores, runs or default_runs, jobs, device or "cpu", skip_missing, *inputs, copies
+            )
             results = (run_table(table, fits, lambda line: click.echo(line, err=True)) for table in tables)
         return _write_results(results, store, "json" if json else form, checks, out, plots)
 
@@ -155,7 +157,7 @@ def _feature_stores(
         return FeatureStores(folder, datasets, skip_missing), Path("runs")
     if len(datasets) > 1:
         others = ", ".join(name for name in datasets if name != "demo")
-        raise click.UsageError(f"demo replaces every data set; leave out {others}.")
+        raise click.UsageError(f"demo stands for every data set; leave out {others}.")
     if (stored := store_path(folder, "demo")).is_dir():
         return DemoStores(FeatureStore.open(stored)), Path("runs")
     out = Path("demo")
@@ -230,9 +232,9 @@ def report(
     label), the training curves, and the configuration. A table that `vqafeat table NAME --json --out FOLDER`
     wrote is shown with its runs, measured next to published figures.
 
-    The page is a single file that loads nothing from the network. With --videos it plays the video files as
-    long as it is not moved. With --store it shows the score of each frame of the worst videos of each run,
-    synchronized with the player.
+    The page is a single file that loads nothing from the network. With --videos it plays the video files, as
+    long as neither they nor the page are moved. With --store it shows the score of each frame of the worst
+    videos of each run, synchronized with the player.
 
     \b
     Examples:

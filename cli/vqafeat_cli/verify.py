@@ -16,16 +16,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("store")
+@click.argument("store", metavar="STORE|FOLDER")
 @options.paths_option("store", "root", "against")
 @flag("--repair", help="Extract damaged videos again.")
 @option("--root", metavar="FOLDER|URL", help="Folder of the videos for --repair.")
 @option("--against", metavar="FOLDER|URL", help="Extract a sample of the videos in this folder and compare.")
 @option("--sample", type=IntRange(1), default=5, help="Number of videos for --against.")
-@option("--seed", type=int, default=0, help="Random seed of the sample.")
+@option("--seed", type=int, default=0, help="Random seed of the --sample.")
 @option("--tolerance", default=1e-3, help="Largest difference, relative to the largest value of a video.")
-@options.weights_option
-@options.compute_options
+@options.network_options
 def verify(
     store: StorePath,
     repair: bool,
@@ -39,9 +38,9 @@ def verify(
 ) -> int:
     """Read a store, or all stores in a folder, with checksums, and list problems.
 
-    The exit code is 3 if there are problems. --repair extracts only the damaged videos again. --against
-    extracts some videos again and compares them with the stored features; on another processor they may
-    differ by rounding, within --tolerance. Both need the original weights.
+    The exit code is 3 if there are problems. --repair extracts the damaged videos again, and no others.
+    --against extracts some videos again and compares them with the stored features, which may differ by
+    rounding on another processor. Both need the original weights.
 
     \b
     Examples:

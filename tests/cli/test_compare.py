@@ -30,7 +30,7 @@ def test_compare__prints_a_table_of_runs_and_of_pairs(run: Run, tmp_path: Path) 
     )
     assert (
         lines[5]
-        == "mean difference over 4 split(s), 95 % interval over 27 redrawn test videos; paired test: t; 1 "
+        == "mean difference over 4 split(s), 95 % interval over 27 resampled test videos; paired test: t; 1 "
         "comparison(s)"
     )
     assert lines[6].split("  ")[-1] == "p, Holm"

@@ -46,7 +46,8 @@ def test_pretrain__writes_a_network_that_extract_takes(run: Run, make_set: MakeS
     ended = run(*command)
     assert ended.code == 0, ended.err
     assert (
-        "mine: 20 images (16 for training, 4 for validation), 30 pairs; deviations: column std" in ended.err
+        "mine: 20 images (16 for training, 4 for validation), 30 pairs; standard deviations: column std"
+        in ended.err
     )
     assert "epoch  2 of 2: fidelity 0." in ended.err
     card = json.loads((tmp_path / "iqa-tiny.json").read_text())
@@ -145,7 +146,7 @@ def test_list__image_sets_and_pretraining_recipes(run: Run) -> None:
     sets = run("list", "image-sets").out.splitlines()
     assert [line.split()[0] for line in sets] == ["bid", "clive", "koniq", "spaq", "kadid"]
     assert "20000 pairs" in sets[0]
-    assert "ten pairs a training image" in sets[4]
+    assert "ten pairs per training image" in sets[4]
     assert [line.split()[0] for line in run("list", "pretraining-recipes").out.splitlines()] == [
         "li-released",
         "li-paper",

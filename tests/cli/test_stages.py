@@ -218,7 +218,7 @@ def test_show__a_run_with_its_figures_epochs_and_calibration(run: Run, avg_gru: 
     assert "RMSE, calibrated" in shown
     assert all(f"split {split}: epoch " in shown for split in range(2))
     assert "learning_rate" in shown
-    assert re.search(r"  scores +mine: calibrated on validation videos, 4 a split", shown)
+    assert re.search(r"  scores +mine: calibrated on validation videos, 4 per split", shown)
     assert json.loads((avg_gru / "config.json").read_text())["splits_digest"] in shown
     assert run("show", avg_gru, "--digest").code == 2
 
@@ -363,7 +363,7 @@ def test_predict__writes_curves_and_skips_bad_videos(run: Run, here: Path, data:
     assert f"{mean:.4g} ±" in uncalibrated.out
     assert (here / "curves" / "a $1$.mp4.frames.png").read_bytes().startswith(b"\x89PNG")
     empty = run("predict", "runs/mine-squeezenet1_0-avg-gru", here / "curves")
-    assert (empty.code, "is no video and no folder with videos" in empty.err) == (1, True)
+    assert (empty.code, "is not a video or a folder with videos" in empty.err) == (1, True)
     other = run("predict", "runs/mine-squeezenet1_0-avg-gru", data / "v1.mp4", "--weights", "random:5")
     assert (other.code, "weights_sha256" in other.err) == (1, True)
 
@@ -509,7 +509,7 @@ def official(run: Run, here: Path, data: Path) -> str:
 
 def test_fit__names_the_official_part_that_it_tests_on(official: str) -> None:
     assert "official, tested on 'test-1080p', 0.3 of training for validation" in official
-    assert "on 5 test videos a split" in official
+    assert "on 5 test videos per split" in official
 
 
 @pytest.mark.usefixtures("official")
@@ -604,7 +604,7 @@ def test_fit__requests_a_name_among_several_stores(run: Run, here: Path, data: P
     )
     assert "name one, or several joined by +, with --features" in run("fit").err
     (here / "features" / "other.zarr").mkdir()
-    assert "several: mine, other; name one with --dataset" in run("fit").err
+    assert "several data sets (mine, other); name one with --dataset" in run("fit").err
     assert "make them with `vqafeat extract --dataset konvid" in run("fit", "--dataset", "konvid").err
 
 
@@ -620,7 +620,7 @@ def test_ensemble__blends_two_runs(run: Run, here: Path, data: Path) -> None:
     assert len(result["kappas"]) == 2
     output = run("ensemble", *runs, "--kappa", 0.25).out
     assert "kappa 0.25, 0.25 (given)" in output
-    assert "on 4 test videos a split" in output
+    assert "on 4 test videos per split" in output
     scored = json.loads(run("predict", runs[1], data / "v2.mp4", "--split", 0, "--json").out)
     with (here / runs[1] / "predictions.csv").open() as file:
         stored = [row for row in csv.DictReader(file) if (row["split"], row["video"]) == ("0", "v2.mp4")]

@@ -337,7 +337,7 @@ def test_manifest_folder__is_found_in_a_wheel_and_next_to_the_package(
             "[[raw.where]]\npattern = 'a'\nwidht = 4\n[content]",
             r"raw_where\[0\]: unknown key 'widht': did you mean width",
         ),
-        ("[content]", "[content", r"manifest '.*mine\.toml' is no TOML"),
+        ("[content]", "[content", r"manifest '.*mine\.toml' is not valid TOML"),
         (
             "[content]",
             "[raw]\nwidth = 0\nheight = 4\npixel_format = 'yuv420p'\nframe_rate_hz = 30\n[content]",

@@ -112,7 +112,7 @@ def test_prefetcher__reports_and_skips_what_cannot_be_fetched(cache: Path) -> No
         ("cut.mp4", "cannot-open"),
     ]
     assert "/gone.mp4' cannot be fetched (FileNotFoundError" in failures[0][2]
-    assert "4 bytes came, 9 were listed" in failures[1][2]
+    assert "4 bytes arrived, 9 were listed" in failures[1][2]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

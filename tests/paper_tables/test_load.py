@@ -195,7 +195,7 @@ def test_load_table__refuses_unknown_names_and_reads_own_files(tmp_path: Path) -
     with pytest.raises(DatasetError, match=r"cannot be read .*; give the path of a \.toml file"):
         load_table(str(tmp_path / "no.toml"))
     (tmp_path / "own.toml").write_text("title = ")
-    with pytest.raises(DatasetError, match="is no TOML"):
+    with pytest.raises(DatasetError, match="is not valid TOML"):
         load_table(str(tmp_path / "own.toml"))
     (tmp_path / "own.toml").write_text(
         'title = "t"\npaper = "p"\nlabel = "l"\ncolumns = [{ name = "c" }]\nrows = []\n'
