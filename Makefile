@@ -9,7 +9,7 @@ TABLES := $(basename $(notdir $(wildcard vqafeat/paper_tables/tables/*.toml)))
 CHOSEN = $(addprefix --dataset ,$(DATASETS)) $(OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-pretrain tables test test-faults lint type docs bench lock audit clean $(TABLES)
+.PHONY: help demo demo-pretrain tables test test-faults gpu-check lint type docs bench lock audit clean $(TABLES)
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ test: .venv/ready ## all tests but the slow ones and the faults
 
 test-faults: .venv/ready ## kills at random moments, full disks, damaged files, clusters, object stores: nothing is lost (8 minutes)
 	$(BIN)/pytest -n auto --maxprocesses 8 -m faults
+
+gpu-check: .venv/ready ## correctness, speed and memory on one GPU, as a table (ten minutes; not part of CI)
+	PYTHONPATH=. $(BIN)/python tests/gpu/check.py
 
 lint: .venv/ready ## style and formatting
 	$(BIN)/ruff check .
