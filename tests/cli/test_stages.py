@@ -548,7 +548,7 @@ def test_evaluate__by_groups_of_a_file(run: Run, here: Path) -> None:
 @pytest.mark.usefixtures("official")
 def test_evaluate__by_quality_and_unknown_groupings(run: Run) -> None:
     low = run(*EVALUATE_OFFICIAL, "--by", "quality", "--quality-threshold", 3)
-    assert "by quality: low is MOS below 3, high the rest; mean ± std (median) over the heads" in low.out
+    assert "by quality: low is MOS below 3, high is the rest; mean ± std (median) over the heads" in low.out
     assert run(*EVALUATE_OFFICIAL, "--quality-threshold", 3).code == 2
     assert "unknown grouping 'clas': did you mean class?" in run(*EVALUATE_OFFICIAL, "--by", "clas").err
 

@@ -273,6 +273,7 @@ def test_compare_runs__measures_each_of_several_data_sets_by_itself(tmp_path: Pa
             [pair.interval.difference, pair.interval.low, pair.interval.high, pair.comparison.test.p]
         ).all()
         assert pair.interval.note == "there is no mean over data sets whose label scales differ"
+        assert (pair.interval.videos, pair.interval.resamples) == (len({row for _, row in one}), 0)
 
 
 def test_compare_runs__a_baseline_is_compared_with_each_other_run(tmp_path: Path) -> None:
@@ -326,7 +327,7 @@ def test_compare_runs__one_split_gives_no_p_and_says_why(tmp_path: Path) -> None
     ]
     pair = quick(folders).pairs[0]
     assert np.isnan(pair.comparison.test.p)
-    assert pair.comparison.test.note == "1 pair(s) are too few, a test takes at least 3"
+    assert pair.comparison.test.note == "1 pair(s) are too few, a test needs at least 3"
     assert pair.interval.low <= pair.interval.difference <= pair.interval.high
 
 
