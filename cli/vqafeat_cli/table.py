@@ -253,7 +253,7 @@ def report(
         for note in run.notes:
             click.echo(f"{run.name}: {note}", err=True)
         if videos is not None:
-            playable = sum(bool(video.address) for video in run.videos)
+            playable = sum(bool(video.address) for video in run.videos.values())
             click.echo(f"{run.name}: files of {playable} of {len(run.videos)} videos", err=True)
         for plot in plot_run(run, plots) if plots is not None else ():
             click.echo(f"{run.name}: wrote {plot}", err=True)

@@ -57,17 +57,24 @@ def rendered(report: Report) -> str:
 
 def _script_values(run: ReportRun, charts: Sequence[Scatter], frames: Sequence[FrameChart]) -> dict[str, Any]:
     """Return what the page's script reads; columns take a third of the space of rows."""
-    videos = {key: [getattr(video, key) for video in run.videos] for key in ReportVideo.__annotations__}
-    helps = {one.video: one.help for one in frames}
-    videos["digits"] = [decimals(run)[video.dataset] for video in run.videos]
-    videos["frames_help"] = [helps.get(index, reason) for index, reason in enumerate(run.no_frames)]
+    indices = {name: index for index, name in enumerate(run.videos)}
+    videos = {key: [getattr(one, key) for one in run.videos.values()] for key in ReportVideo.__annotations__}
+    helps = {**run.no_frames, **{one.video: one.help for one in frames}}
+    videos["digits"] = [decimals(run)[video.dataset] for video in run.videos.values()]
+    videos["frames_help"] = [helps[name] for name in run.videos]
     return {
         "name": run.name,
         "splits": run.config.splits,
         "datasets": [{"name": one.dataset, "x": vars(one.chart.x), "y": vars(one.chart.y)} for one in charts],
         "videos": videos,
-        "scores": {**vars(run.scores), "part": [PARTS.index(part) for part in run.scores.part]},
-        "frames": {curve.video: {"seconds": curve.seconds, "scores": curve.scores} for curve in run.frames},
+        "scores": {
+            "split": [row.split for row in run.scores],
+            "part": [PARTS.index(row.part) for row in run.scores],
+            "video": [indices[row.video] for row in run.scores],
+            "output": [row.prediction for row in run.scores],
+            "score": [row.score for row in run.scores],
+        },
+        "frames": {indices[name]: vars(curve) for name, curve in run.frames.items()},
     }
 
 

@@ -18,13 +18,9 @@ def plot_run(run: ReportRun, folder: Path) -> list[Path]:
     stem, written = run.name.replace("/", "_"), []
     title = f"{run.config.head} on {run.config.feature_sets}"
     for dataset in run.config.datasets:
-        rows = [
-            (score, run.videos[video])
-            for part, video, score in zip(run.scores.part, run.scores.video, run.scores.score, strict=True)
-            if part == "test" and run.videos[video].dataset == dataset.name
-        ]
-        if rows:
-            scores, labels = [score for score, _ in rows], [video.mos for _, video in rows]
+        tested = [row for row in run.scores if row.part == "test"]
+        if rows := [row for row in tested if run.videos[row.video].dataset == dataset.name]:
+            scores, labels = [row.score for row in rows], [row.mos for row in rows]
             name = f"{stem}-{dataset.name}" if len(run.config.datasets) > 1 else stem
             path = folder / f"{name}-scores.png"
             parts = f"{title}, test parts of {run.config.splits} splits"
@@ -35,7 +31,7 @@ def plot_run(run: ReportRun, folder: Path) -> list[Path]:
 
 
 def plot_training(curves: Sequence[TrainingCurve], title: str, path: Path) -> Path:
-    """Write a panel for each measure of a training, with a line a split; rings mark the kept epochs."""
+    """Write a panel for each measure of a training, with one line per split; rings mark the kept epochs."""
     if not curves:
         raise ArgumentError(
             f"'{title}' was not trained in epochs, so there are no training curves; leave its plot out."
@@ -52,7 +48,7 @@ def plot_training(curves: Sequence[TrainingCurve], title: str, path: Path) -> Pa
                     kept = curve.series[name][curve.epoch.index(curve.kept_epoch)]
                     axes.plot(curve.kept_epoch, kept, "o", markersize=6, **ring)
             axes.set_ylabel(name.replace("_", " ").replace("srocc", "SROCC"))
-        line.set_label("a split")
+        line.set_label("one split")
         panels[-1].plot([], [], "o", label="kept epoch", **ring)
         panels[-1].set_xlabel("epoch")
         panels[-1].legend(loc="best", framealpha=0.9)

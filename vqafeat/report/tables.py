@@ -26,13 +26,18 @@ class ReportCell:
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A table as the page shows it, each row with its name and one cell a column."""
+    """A table as the page shows it; a row is its name and one cell for each column."""
 
     name: str
     title: str
     notes: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[ReportCell, ...]], ...]
+
+    def __post_init__(self) -> None:
+        if any(len(cells) != len(self.columns) for _, cells in self.rows):
+            wrong = f"rows of more or fewer than its {len(self.columns)} columns"
+            raise DatasetError(f"table '{self.name}' has {wrong}; {_WRITE_IT}.")
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,6 @@ class WrittenTable:
             headings = [Heading(cell["column"], cell["column_group"]) for cell in self.values["cells"]]
             columns = tuple(dict.fromkeys(heading.words for heading in headings))
             name, lines = self.values["name"], tuple(self.values["lines"])
-            if any(len(cells) != len(columns) for cells in rows.values()):
-                wrong = f"rows of more or fewer than its {len(columns)} columns"
-                raise DatasetError(f"table '{name}' has {wrong}; {_WRITE_IT}.")
             title = "{label} of {paper}: {title}".format_map(self.values)
             cells_by_row = tuple((row, tuple(cells)) for row, cells in rows.items())
             return ReportTable(name, title, lines, columns, cells_by_row)
