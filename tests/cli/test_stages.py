@@ -389,7 +389,7 @@ def test_fit__sampled_and_shuffled_frames_up_to_the_prediction(run: Run, here: P
         metrics["srocc"]["mean"], abs=1e-9
     )
     whole = run("evaluate", "runs/os", "--order", "OO", "--sampling", "all", "--draws", 1)
-    assert "note: tested on other frames than the run's own: order OO" in whole.out
+    assert "note: tested on other frames than in the fit: order OO" in whole.out
     refused = run("evaluate", "runs/os", "--order", "SS")
     assert (refused.code, "use OO or OS, or fit again with --order SS" in refused.err) == (1, True)
     with (here / "runs" / "os" / "predictions.csv").open() as file:

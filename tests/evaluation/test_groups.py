@@ -301,13 +301,13 @@ def test_evaluate__refuses_videos_on_which_a_head_was_fitted(
         evaluate(mixed, parted_store, part="test-1080p")
     with pytest.raises(
         ArgumentError,
-        match=r"no video of 'tiny' is in the official part 'test-4k'; its label list names train 9, test 5, "
+        match=r"no video of 'tiny' is in the official part 'test-4k'; its label list has train 9, test 5, "
         r"test-1080p 6",
     ):
         evaluate(run, parted_store, part="test-4k")
     with pytest.raises(
         ArgumentError,
-        match=r"no video of 'other' is in the official part 'test'; its label list names no parts",
+        match=r"no video of 'other' is in the official part 'test'; its label list has no parts",
     ):
         evaluate(run, make_store(name="other"), part="test")
 

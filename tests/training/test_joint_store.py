@@ -179,7 +179,7 @@ def test_evaluate__on_a_third_data_set_has_no_label_scale(make_store: MakeStore,
     assert all(np.isnan(getattr(third.summary, name).mean) for name in ("rmse_plain", "rmse_calibrated"))
     assert any("RMSE without a mapping is left out" in note for note in third.summary.notes)
     assert any(
-        note.startswith("9 of the 9 measured videos are named as videos in the run's own training parts")
+        note.startswith("9 of the 9 measured videos have names of videos in the run's training parts")
         for note in third.summary.notes
     )
     with pytest.raises(

@@ -17,7 +17,7 @@ from vqafeat.paper_tables.table import TableFit
 from vqafeat.schema import NonEmpty
 from vqafeat.statistics import PairedTest, paired_test
 from vqafeat.store.features import FeatureReader
-from vqafeat.training.results import Summary
+from vqafeat.training.results import EVERY_MEASURE, Summary
 from vqafeat.training.run import Run
 
 
@@ -106,6 +106,10 @@ class PairedCell(PairedRuns):
 
     of: str = "srocc"
     test: Literal["t", "wilcoxon"] = "t"
+
+    def __post_init__(self) -> None:
+        if self.of not in EVERY_MEASURE:
+            raise ArgumentError(f"of is '{self.of}'; it has to be one of {', '.join(EVERY_MEASURE)}.")
 
     def measured(self, task: Task) -> Measured:
         """Return the p of the test."""
