@@ -241,8 +241,8 @@ def report(
       vqafeat report tables/li-14.json --out li-14.html
     """
     from vqafeat.report import build_report, write_report
+    from vqafeat.report.charts import plot_run
     from vqafeat.report.page import check_out
-    from vqafeat.report.plots import plot_run
     from vqafeat.report.tables import is_table
 
     check_out(out, overwrite)

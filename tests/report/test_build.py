@@ -25,7 +25,7 @@ from vqafeat.paper_tables.format import as_dict
 from vqafeat.paper_tables.run import run_table
 from vqafeat.paper_tables.sources import FeatureStores
 from vqafeat.paper_tables.table import PaperTable
-from vqafeat.report import build_report, plots, rendered, write_report
+from vqafeat.report import build_report, charts, rendered, write_report
 from vqafeat.report.build import NOT_TESTED, VideoFolder, report_run, worst_videos
 from vqafeat.report.content import FrameCurve, Report, ReportRun, ReportVideo, TrainingCurve
 from vqafeat.report.page import json_in_html
@@ -575,10 +575,10 @@ def test_report_command__refuses_what_is_no_table(run: Run, tmp_path: Path) -> N
 def test_plot_run__is_of_calibrated_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[tuple[list[float], list[float]]] = []
     monkeypatch.setattr(
-        plots, "plot_scores", lambda scores, labels, *rest: written.append((scores, labels)) or rest[-1]
+        charts, "plot_scores", lambda scores, labels, *rest: written.append((scores, labels)) or rest[-1]
     )
     folder = recorded_run(tmp_path / "a")
-    plots.plot_run(report_run(folder, "a"), tmp_path)
+    charts.plot_run(report_run(folder, "a"), tmp_path)
     tested = [row for row in scores_in(folder) if row["part"] == "test"]
     ((scores, labels),) = written
     assert sorted(zip(scores, labels, strict=True)) == sorted(
@@ -595,4 +595,4 @@ def test_report_command__plots_runs(run: Run, tmp_path: Path) -> None:
     with pytest.raises(
         ArgumentError, match="'svr' was not trained in epochs, so there are no training curves"
     ):
-        plots.plot_training((), "svr", tmp_path / "none.png")
+        charts.plot_training((), "svr", tmp_path / "none.png")
