@@ -332,7 +332,7 @@ def test_predict__says_which_heads_saw_a_video_and_uses_the_others(run: Run, her
     refused = run("predict", folder, data / twice, "--held-out")
     assert refused.code == 3
     assert "seen-in-training" in refused.err
-    assert "every head was fitted on this video, so none can score it as held out" in refused.err
+    assert "every head was fitted on this video, so no head can score it as held out" in refused.err
 
 
 def test_predict__writes_curves_and_skips_bad_videos(run: Run, here: Path, data: Path) -> None:
@@ -536,7 +536,7 @@ def test_evaluate__by_groups_of_a_file(run: Run, here: Path) -> None:
     result = json.loads(run(*EVALUATE_OFFICIAL, "--by", "groups.csv", "--json").out)
     assert {name: group["n"] for name, group in result["groups"].items()} == {"1": 3, "0": 2}
     assert result["groups"]["0"]["srocc"] is None
-    assert "fewer than 3 of the group's videos" in result["groups"]["0"]["notes"][0]
+    assert "fewer than 3 of the videos" in result["groups"]["0"]["notes"][0]
     assert (result["by"], result["ungrouped"], result["n"], result["medians"]["srocc"]) == (
         "groups.csv",
         0,

@@ -101,7 +101,7 @@ def test_evaluate_groups__fewer_than_three_videos_are_a_note(tmp_path: Path) -> 
     assert rare.summary.srocc.mean == rare.summary.srocc.values[0]
     assert rare.summary.notes == (
         "split 0: 3 videos are too few for the mapping 'logistic', which needs 4",
-        "split 1: not measured, since it has fewer than 3 of the videos in its test part",
+        "split 1: not measured, as fewer than 3 of the videos are in the test part",
     )
     assert (common.summary.n, common.videos) == ((4, 4), 4)
     assert evaluate_groups(evaluation, Sized(dataset, {}), str(tmp_path / "g.csv")).ungrouped == 1  # type: ignore[arg-type]

@@ -544,14 +544,14 @@ def test_report_command__refuses_what_is_no_table(run: Run, tmp_path: Path) -> N
     ended = run("report", "li-14", "--out", tmp_path / "page.html")
     assert ended.code == 1
     assert (
-        "'li-14' names a table; write it with `vqafeat table li-14 --json --out tables`, then name "
+        "'li-14' is the name of a table; write it with `vqafeat table li-14 --json --out tables`, then name "
         "tables/li-14.json." in ended.err
     )
     for text, words in (
         ("{", r"table '.*' cannot be read \(Expecting"),
-        ("[]", "holds no table; write it with"),
-        ('{"cells": []}', "holds no table"),
-        ('{"cells": [{"row": 1}]}', "is no whole table"),
+        ("[]", "is not a table; write it with"),
+        ('{"cells": []}', "is not a table"),
+        ('{"cells": [{"row": 1}]}', "is not a whole table"),
     ):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(DatasetError, match=words):

@@ -1,4 +1,4 @@
-"""From finished run folders and filled tables to a page."""
+"""The content of a report page, from run folders and filled tables."""
 
 import csv
 import os
@@ -37,7 +37,7 @@ NOT_TESTED = "Only the heads that tested a video score its frames, and this vide
 
 
 def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, most: int) -> ReportRun:
-    """Return a run with frame curves of its worst test videos, and why each other video has none.
+    """Return a run with frame curves of its worst test videos, and the reason why another video has none.
 
     Args:
         folder: of the run.

@@ -138,7 +138,7 @@ def _measured(
     for number in range(splits):
         own = [row for row in tested if row.split == number]
         if len(own) < fewest:
-            few = f"not measured, since it has fewer than {fewest} of the videos in its test part"
+            few = f"not measured, as fewer than {fewest} of the videos are in the test part"
             metrics.append(Metrics(nan, nan, nan, nan, nan, nan, len(own), few))
             rmse_calibrated.append(nan)
             continue
