@@ -48,6 +48,30 @@ class PairedTest:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A bootstrap interval of the mean difference, first − second, of a measure of two heads over the splits.
+
+    Attributes:
+        low, high: NaN where there is no interval, and `note` says why.
+        videos: number of videos that were resampled.
+        resamples: number of resamples that count: the measure is defined in at least one split.
+    """
+
+    measure: str
+    difference: float
+    low: float
+    high: float
+    confidence: float
+    videos: int
+    resamples: int
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.low + self.high) and not self.note:
+            raise ArgumentError("an end of an Interval is NaN and note is empty: say why there is none")
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A test of two of several series; `p_holm` is p after Holm's correction, NaN where p is NaN."""
 
@@ -131,30 +155,6 @@ _UNDEFINED = "the measure is not defined in any split"
 _ROUNDING = 1e-12
 _CHUNK = 2**20  # most counts in memory at once
 _SIGNS = 2**20  # most signs of pairs of videos in memory at once
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A bootstrap interval of the mean difference, first − second, of a measure of two heads over the splits.
-
-    Attributes:
-        low, high: NaN where there is no interval, and `note` says why.
-        videos: number of videos that were resampled.
-        resamples: number of resamples that count: the measure is defined in at least one split.
-    """
-
-    measure: str
-    difference: float
-    low: float
-    high: float
-    confidence: float
-    videos: int
-    resamples: int
-    note: str = ""
-
-    def __post_init__(self) -> None:
-        if math.isnan(self.low + self.high) and not self.note:
-            raise ArgumentError("an end of an Interval is NaN and note is empty: say why there is none")
 
 
 @dataclass(frozen=True, eq=False)

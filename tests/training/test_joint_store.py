@@ -263,6 +263,6 @@ def test_compare_runs__on_several_data_sets(make_store: MakeStore, tmp_path: Pat
     result = compare_runs([run.path for run in runs])
     (pair,) = result.pairs
     expected = np.mean(np.subtract(runs[0].metrics.srocc.values, runs[1].metrics.srocc.values))
-    assert pair.comparison.test.mean_difference == pytest.approx(expected)
+    assert pair.test.mean_difference == pytest.approx(expected)
     assert pair.interval is not None
-    assert pair.interval.difference == pair.comparison.test.mean_difference
+    assert pair.interval.difference == pair.test.mean_difference

@@ -1,7 +1,7 @@
 """Comparison of runs on the videos that all of them were tested on, and ensembles of two runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from math import isfinite, nan
 from pathlib import Path
@@ -28,10 +28,9 @@ _SAME = 1e-4  # fits of a mapping to the same videos in another order differ by 
 
 
 @dataclass(frozen=True)
-class ComparedPair:
+class ComparedPair(Comparison):
     """The paired test of two runs over the splits, and the bootstrap interval of its mean difference."""
 
-    comparison: Comparison
     interval: Interval
 
 
@@ -68,11 +67,9 @@ class ComparedRuns:
             plain = {measure: vars(getattr(summary, measure)) for measure in self.shown_too}
             notes = {"few_videos": bool(summary.few_videos), "notes": list(summary.notes)}
             runs[name] = {**vars(self.runs[name]), **plain, **notes}
-        comparisons = []
-        for pair in self.pairs:
-            values = {**vars(pair.comparison), **vars(pair.comparison.test), "interval": vars(pair.interval)}
-            del values["test"]
-            comparisons.append(values)
+        comparisons = [asdict(pair) for pair in self.pairs]
+        for row in comparisons:
+            row.update(row.pop("test"))
         about = {key: getattr(self, key) for key in ("dataset", "measure", "test", "videos")}
         return {**about, "runs": runs, "comparisons": comparisons}
 
@@ -118,7 +115,7 @@ def compare_runs(
                 for (own, mos, videos, groups), (other, *_) in both
             ]
             interval = _interval(splits, measure, resamples, tested.test.mean_difference)
-        pairs.append(ComparedPair(tested, interval))
+        pairs.append(ComparedPair(**vars(tested), interval=interval))
     return ComparedRuns(first.config.dataset, measure, test, len(videos), summaries, tuple(pairs))
 
 
