@@ -151,9 +151,9 @@ def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_
     return in_units if in_units.converged else _failed(_NO_BETTER)
 
 
-def _released_fit(x: Values, y: Values, deviation: float, *, li: bool) -> LogisticFit:
+def _released_fit(x: Values, y: Values, std: float, *, li: bool) -> LogisticFit:
     """Return the fit of Fang et al., or that of Li et al., which takes |τ4|."""
-    t = _least_squares(x, y, (y.max(), y.min(), 0.0, 0.5 / deviation if li else 0.25), absolute=li)
+    t = _least_squares(x, y, (y.max(), y.min(), 0.0, 0.5 / std if li else 0.25), absolute=li)
     if t is None:
         return _failed(f"{NOT_CONVERGED} within {MOST_EVALUATIONS} evaluations")
     mapped = _logistic(x, *t)
@@ -169,7 +169,7 @@ def _released_fit(x: Values, y: Values, deviation: float, *, li: bool) -> Logist
     return LogisticFit(t, "; ".join(notes))
 
 
-def _increasing_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
+def _increasing_fit(x: Values, y: Values, std: float) -> LogisticFit:
     """Return the best rising logistic from a grid of starts: τ3, τ4, and the least squares in τ1 and τ2."""
     if _pearson(rankdata(x), rankdata(y)) <= 0:
         return _failed("the predictions run against the labels, which no increasing curve fits")

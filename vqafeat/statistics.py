@@ -332,16 +332,11 @@ def _midranks(counts: Values, values: Values) -> Values:
 
 def _correlation(counts: Values, first: Values, second: Values) -> Values:
     """Return Pearson's correlation of (video,) or (resample, video) series in each resample, or 0 / 0."""
-    total = counts.sum(axis=1)
-
-    def centred(values: Values) -> Values:
-        whole = np.broadcast_to(values, counts.shape)
-        return np.asarray(whole - (np.einsum("rv,rv->r", counts, whole) / total)[:, None])
-
-    a, b = centred(first), centred(second)
+    total = counts.sum(axis=1, keepdims=True)
+    a, b = (series - (counts * series).sum(axis=1, keepdims=True) / total for series in (first, second))
     weighted = counts * a
-    scale = np.sqrt(np.einsum("rv,rv->r", weighted, a) * np.einsum("rv,rv,rv->r", counts, b, b))
-    return np.asarray(np.einsum("rv,rv->r", weighted, b) / scale)
+    scale = np.sqrt((weighted * a).sum(axis=1) * (counts * b * b).sum(axis=1))
+    return np.asarray((weighted * b).sum(axis=1) / scale)
 
 
 def _where_both_vary(correlations: Values, counts: Values, predictions: Values, mos: Values) -> Values:

@@ -21,7 +21,6 @@ from vqafeat.training.run_config import RunConfig, TrainingDataset, software_ver
 _DATASETS = ("konvid", "cvd2014", "live-qualcomm", "live-vqc", "youtube-ugc", "lsvq")
 _LETTERS = dict(zip("KCLNYQ", _DATASETS, strict=True))
 _LINES = "lm."  # prefix of the parameters of each data set's linear mapping
-_SPATIAL = "resnet50"
 # Li et al. join features of a quality-aware ResNet-50 and motion features, 4096 + 512 channels
 _FEATURES_BY_WIDTH = {4608: "iqa-resnet50+slowfast-fast"}
 
@@ -163,7 +162,7 @@ def import_head(
         options=options,
         recipe={},
         seed=0,
-        feature_sets=feature_sets or _FEATURES_BY_WIDTH.get(channels, _SPATIAL),
+        feature_sets=feature_sets or _FEATURES_BY_WIDTH.get(channels, "resnet50"),
         identities={},
         channels=channels,
         datasets=(TrainingDataset(dataset, "", score_name, mos_range, (scaling,)),),
