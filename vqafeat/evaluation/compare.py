@@ -111,8 +111,7 @@ def compare_runs(
         else:
             both = zip(parts[tested.first], parts[tested.second], strict=True)
             splits = [
-                PairedSplit(own, other, mos, videos, groups)
-                for (own, mos, videos, groups), (other, *_) in both
+                PairedSplit(own, other, mos, names, groups) for (own, mos, names, groups), (other, *_) in both
             ]
             interval = _interval(splits, measure, resamples, tested.test.mean_difference)
         pairs.append(ComparedPair(**vars(tested), interval=interval))
