@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.metrics import MAPPINGS, evaluate_predictions, fit_logistic
+from vqafeat.metrics import MAPPINGS, LogisticFit, Metrics, evaluate_predictions, fit_logistic
 
 Values = NDArray[np.float64]
 Recorded = dict[str, dict[str, Values]]
@@ -254,9 +254,21 @@ def test_mappings__an_unknown_one_names_its_neighbours() -> None:
 def test_fit_logistic__refuses_the_mapping_none() -> None:
     with pytest.raises(
         ArgumentError,
-        match="mapping 'none' fits nothing: choose one of logistic-increasing, logistic, logistic-li",
+        match="mapping 'none' has no logistic to fit: choose one of logistic-increasing, logistic, logistic",
     ):
         fit_logistic([1, 2, 3, 4], [1, 2, 3, 4], "none")
+
+
+def test_metrics__refuse_wrong_values() -> None:
+    with pytest.raises(ArgumentError, match="n of Metrics is 1 and note is empty"):
+        Metrics(0.5, 0.5, 0.5, 1.0, 0.5, 1.0, 1)
+    with pytest.raises(ArgumentError, match="plcc of Metrics is NaN and note is empty: say why"):
+        Metrics(0.5, 0.5, math.nan, 1.0, 0.5, 1.0, 5)
+
+
+def test_logistic_fit__refuses_wrong_values() -> None:
+    with pytest.raises(ArgumentError, match=r"tau of a LogisticFit is \(nan, 0.0, .* and note is empty: say"):
+        LogisticFit((math.nan, 0.0, 0.0, 1.0))
 
 
 class TestIncreasingLogistic:
@@ -286,7 +298,7 @@ class TestIncreasingLogistic:
         assert result.plcc == result.plcc_plain == pytest.approx(stats.pearsonr(scores, labels).statistic)
         assert result.rmse == result.rmse_plain
         assert result.note == (
-            "12 videos are too few for the mapping 'logistic-increasing', which takes 20: "
+            "12 videos are too few for the mapping 'logistic-increasing', which needs 20: "
             "PLCC and RMSE are those without a mapping"
         )
         assert not evaluate_predictions(*noisy_pair(20)).note

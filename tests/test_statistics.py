@@ -13,7 +13,16 @@ from scipy.stats import bootstrap, kendalltau, pearsonr, spearmanr, ttest_rel, w
 
 from vqafeat import statistics
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.statistics import MEASURES, PairedSplit, bootstrap_paired_difference, compare, holm, paired_test
+from vqafeat.statistics import (
+    MEASURES,
+    Interval,
+    PairedSplit,
+    PairedTest,
+    bootstrap_paired_difference,
+    compare,
+    holm,
+    paired_test,
+)
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
 
@@ -58,13 +67,13 @@ def test_paired_test__leaves_out_and_counts_pairs_with_nan() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "name", "pairs", "note"),
     [
-        ([0.5, 0.6], [0.4, 0.7], "t", 2, "2 pair(s) are too few, a test takes at least 3"),
+        ([0.5, 0.6], [0.4, 0.7], "t", 2, "2 pair(s) are too few, a test needs at least 3"),
         (
             [nan, nan, 0.1],
             [0.2, 0.3, nan],
             "wilcoxon",
             0,
-            "3 of 3 left out: NaN; 0 pair(s) are too few, a test takes at least 3",
+            "3 of 3 left out: NaN; 0 pair(s) are too few, a test needs at least 3",
         ),
         ([0.5, 0.6, 0.7], [0.5, 0.6, 0.7], "t", 3, "all differences are zero: there is nothing to test"),
         (
@@ -79,7 +88,7 @@ def test_paired_test__leaves_out_and_counts_pairs_with_nan() -> None:
             [0.25, 0.35, 0.45],
             "t",
             3,
-            "all differences are equal: without any spread there is no t",
+            "all differences are equal: t divides by their standard deviation, which is 0",
         ),
     ],
 )
@@ -92,7 +101,7 @@ def test_paired_test__says_why_a_test_is_not_defined(
 
 def test_paired_test__wilcoxon_says_how_small_its_p_can_be() -> None:
     result = paired_test([1, 2, 3, 4.5, 5], [0.9, 1.8, 2.7, 4.1, 5], "wilcoxon")
-    assert result.note == "with 4 pairs that differ p is never below 0.125"
+    assert result.note == "with 4 pairs that differ, p is never below 0.125"
     assert result.p >= 0.125
 
 
@@ -151,6 +160,19 @@ def test_compare__compares_several_series() -> None:
     ]
     assert isnan(against[2].p_holm)
     assert against[0].p_holm == holm([item.test.p for item in against[:2]])[0]
+    with pytest.raises(ArgumentError, match="series are gru; give at least two, the baseline among them"):
+        compare({"gru": FIRST})
+    with pytest.raises(
+        ArgumentError, match="series are gru, lstm, none and the baseline 'svr'; give at least two"
+    ):
+        compare(series, baseline="svr")
+
+
+def test_results__need_a_note_where_a_number_is_missing() -> None:
+    with pytest.raises(ArgumentError, match="p of a PairedTest is NaN and note is empty"):
+        PairedTest(0, nan, nan, nan)
+    with pytest.raises(ArgumentError, match="an end of an Interval is NaN and note is empty"):
+        Interval("srocc", nan, nan, nan, 0.95, 0, 0)
 
 
 def _correlation(function: Any) -> Measure:
@@ -323,10 +345,7 @@ def test_bootstrap_paired_difference__follows_the_seed_and_the_confidence() -> N
 def test_bootstrap_paired_difference__notes_an_interval_that_misses_it() -> None:
     result = bootstrap_paired_difference([one_split()], resamples=300, confidence=0.001)
     assert not result.low <= result.difference <= result.high
-    assert (
-        result.note
-        == "the interval does not contain the difference: the measure changes where drawn videos repeat"
-    )
+    assert result.note == "the interval does not contain the difference: repeated videos change the measure"
 
 
 def test_bootstrap_paired_difference__leaves_out_draws_without_measure() -> None:
@@ -344,7 +363,7 @@ def test_bootstrap_paired_difference__leaves_out_draws_without_measure() -> None
     assert result.difference == pytest.approx(estimate)
     assert (result.low, result.high) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])))
     assert result.note.startswith("in ")
-    assert result.note.endswith(" of 200 resamples a split is left out: the measure is not defined there")
+    assert result.note.endswith(" of 200 resamples a split is left out, in which the measure is not defined")
     # a split with a NaN has no value, its videos are drawn all the same
     second = two[1]
     result = bootstrap_paired_difference(
@@ -371,21 +390,21 @@ def test_bootstrap_paired_difference__says_why_there_is_no_interval() -> None:
 
 def test_bootstrap_paired_difference__refuses_wrong_arguments() -> None:
     split = one_split()
-    for change in ({"confidence": 1.0}, {"resamples": 0}, {"seed": -1}):
-        with pytest.raises(
-            ArgumentError,
-            match=r"confidence is .*, resamples is .* and seed is .*; allowed are at least 1, above 0 and",
-        ):
-            bootstrap_paired_difference([split], **change)  # type: ignore[arg-type]
-    with pytest.raises(ArgumentError, match="splits are 0"):
+    with pytest.raises(ArgumentError, match=r"^confidence is 1.0; it has to be above 0 and below 1"):
+        bootstrap_paired_difference([split], confidence=1.0)
+    with pytest.raises(ArgumentError, match=r"^resamples is 0; it has to be at least 1"):
+        bootstrap_paired_difference([split], resamples=0)
+    with pytest.raises(ArgumentError, match=r"^seed is -1; it has to be at least 0"):
+        bootstrap_paired_difference([split], seed=-1)
+    with pytest.raises(ArgumentError, match=r"^number of splits is 0; it has to be at least 1"):
         bootstrap_paired_difference([])
     with pytest.raises(UnknownNameError, match=r"unknown measure 'scc': did you mean srcc|srocc"):
         bootstrap_paired_difference([split], "scc")
     with pytest.raises(
         ArgumentError,
-        match=r"shapes of a PairedSplit are first \(3,\), second \(40,\), .*: give one value a video",
+        match=r"shapes of a PairedSplit are first \(3,\), second \(40,\), .*: give one value for each video",
     ):
         replace(split, first=np.ones(3))
     for wrong in ({"mos": np.full(40, nan)}, {"second": np.full(40, inf)}):
-        with pytest.raises(ArgumentError, match="a PairedSplit holds infinity, or a label that is NaN"):
+        with pytest.raises(ArgumentError, match="a PairedSplit has an infinite value or a NaN label"):
             replace(split, **wrong)

@@ -33,13 +33,11 @@ Values = NDArray[np.float64]
 
 Tau = tuple[float, float, float, float]
 
-# In standard deviations of the predictions; far above it the curve is flat to rounding left and right of τ3.
-SMALLEST_SLOPE_SCALE = 1e-12
 MOST_EVALUATIONS = 20_000
 NOT_CONVERGED = "the logistic fit did not converge"
 _NO_BETTER = f"{NOT_CONVERGED}: it ended in a curve no better than a constant"
 DEFAULT_MAPPING = "logistic-increasing"
-# Five for each parameter of a logistic. With fewer, one video moves a part's figures visibly, mapped or not.
+# Five for each parameter of a logistic. With fewer, one video visibly changes the metrics, mapped or not.
 FEW_VIDEOS = 20
 # Lower bound of |τ4| in standard deviations of the predictions: two of these are a rise from 12 % to 88 %.
 _STEEPEST = 0.5
@@ -53,9 +51,13 @@ class LogisticFit:
     tau: Tau
     note: str = ""
 
+    def __post_init__(self) -> None:
+        if not self.converged and not self.note:
+            raise ArgumentError(f"tau of a LogisticFit is {self.tau} and note is empty: say why it failed")
+
     @property
     def converged(self) -> bool:
-        """Whether all parameters are known."""
+        """Whether all parameters are finite."""
         return bool(np.isfinite(self.tau).all())
 
     def mapped(self, scores: ArrayLike) -> Values:
@@ -68,9 +70,9 @@ class MappingRule:
     """How a logistic is fitted.
 
     Attributes:
-        fit: (standardised predictions, standardised labels, deviation of the predictions) → fit.
-        fewest_videos: with fewer it is not fitted.
-        or_plain: where it cannot be fitted, PLCC and RMSE are those of the predictions, not NaN.
+        fit: (standardised predictions, standardised labels, standard deviation of the predictions) → fit.
+        fewest_videos: with fewer videos no logistic is fitted.
+        or_plain: where the fit fails, PLCC and RMSE are those of the predictions, not NaN.
     """
 
     fit: Callable[[Values, Values, float], LogisticFit]
@@ -82,7 +84,7 @@ class MappingRule:
 class Metrics:
     """Agreement of `n` predictions with their labels; where a number is NaN, `note` says why.
 
-    PLCC and RMSE are computed after the mapping, `plcc_plain` and `rmse_plain` without.
+    PLCC and RMSE are computed after the mapping, `plcc_plain` and `rmse_plain` without it.
     """
 
     srocc: float
@@ -93,6 +95,12 @@ class Metrics:
     rmse_plain: float
     n: int
     note: str = ""
+
+    def __post_init__(self) -> None:
+        undefined = [name for name, value in vars(self).items() if name != "note" and math.isnan(value)]
+        if (undefined or self.n < 2) and not self.note:
+            what = f"{undefined[0]} of Metrics is NaN" if undefined else f"n of Metrics is {self.n}"
+            raise ArgumentError(f"{what} and note is empty: say why it cannot be computed")
 
 
 def evaluate_predictions(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_MAPPING) -> Metrics:
@@ -109,7 +117,7 @@ def evaluate_predictions(predictions: ArrayLike, mos: ArrayLike, mapping: str = 
 
 
 def map_predictions(predictions: ArrayLike, mos: ArrayLike, mapping: str) -> tuple[Values, str]:
-    """Return predictions (video,) after a mapping, and a note; if the fit fails, as they are or NaN."""
+    """Return predictions (video,) after a mapping, and its note; if the fit fails, unchanged or all NaN."""
     scores, labels = _checked_pair(predictions, mos)
     rule = MAPPINGS.get(mapping)
     if rule is None:
@@ -121,17 +129,17 @@ def map_predictions(predictions: ArrayLike, mos: ArrayLike, mapping: str) -> tup
 
 
 def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_MAPPING) -> LogisticFit:
-    """Fit the logistic from predictions (video,) to labels (video,) by the rule of a mapping, not `none`."""
+    """Fit a mapping other than `none` from predictions (video,) to labels (video,)."""
     scores, labels = _checked_pair(predictions, mos)
     rule = MAPPINGS.get(mapping)
     if rule is None:
         fitted = ", ".join(name for name in MAPPINGS if MAPPINGS.get(name) is not None)
-        raise ArgumentError(f"mapping '{mapping}' fits nothing: choose one of {fitted}.")
+        raise ArgumentError(f"mapping '{mapping}' has no logistic to fit: choose one of {fitted}.")
     if constant := _constant_side(scores, labels):
         return _failed(constant)
     if scores.size < rule.fewest_videos:
         few = f"{scores.size} videos are too few for the mapping '{mapping}'"
-        return _failed(f"{few}, which takes {rule.fewest_videos}")
+        return _failed(f"{few}, which needs {rule.fewest_videos}")
     o_mean, o_std = float(np.mean(scores)), float(np.std(scores))
     s_mean, s_std = float(np.mean(labels)), float(np.std(labels))
     fit = rule.fit((scores - o_mean) / o_std, (labels - s_mean) / s_std, o_std)
@@ -143,13 +151,13 @@ def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_
     return in_units if in_units.converged else _failed(_NO_BETTER)
 
 
-def _released_fit(x: Values, y: Values, deviation: float, *, li: bool) -> LogisticFit:
+def _released_fit(x: Values, y: Values, std: float, *, li: bool) -> LogisticFit:
     """Return the fit of Fang et al., or that of Li et al., which takes |τ4|."""
-    t = _least_squares(x, y, (y.max(), y.min(), 0.0, 0.5 / deviation if li else 0.25), absolute=li)
+    t = _least_squares(x, y, (y.max(), y.min(), 0.0, 0.5 / std if li else 0.25), absolute=li)
     if t is None:
         return _failed(f"{NOT_CONVERGED} within {MOST_EVALUATIONS} evaluations")
     mapped = _logistic(x, *t)
-    # every constant and, in the limit, every straight line is a logistic: a bound of the least squares
+    # every constant and, in the limit, every straight line is a logistic, so a good fit is not worse
     residual, line = float(np.mean((mapped - y) ** 2)), 1 - _pearson(x, y) ** 2
     if not np.isfinite(t).all() or residual > 1 + 1e-9 or _is_constant(mapped):
         return _failed(_NO_BETTER)
@@ -161,8 +169,8 @@ def _released_fit(x: Values, y: Values, deviation: float, *, li: bool) -> Logist
     return LogisticFit(t, "; ".join(notes))
 
 
-def _increasing_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
-    """Return the best rising logistic from a grid of starts; linear least squares give their two limits."""
+def _increasing_fit(x: Values, y: Values, std: float) -> LogisticFit:
+    """Return the best rising logistic from a grid of starts: τ3, τ4, and the least squares in τ1 and τ2."""
     if _pearson(rankdata(x), rankdata(y)) <= 0:
         return _failed("the predictions run against the labels, which no increasing curve fits")
     starts = []
@@ -206,7 +214,7 @@ def _checked_pair(predictions: ArrayLike, mos: ArrayLike) -> tuple[Values, Value
     scores, labels = _checked("predictions", predictions), _checked("mos", mos)
     if scores.size != labels.size:
         sizes = f"predictions has {scores.size} values and mos {labels.size}"
-        raise ArgumentError(f"{sizes}: give one prediction for each label, in one order")
+        raise ArgumentError(f"{sizes}: give one prediction for each label, in the same order")
     return scores, labels
 
 
@@ -216,10 +224,10 @@ def _checked(name: str, given: ArrayLike) -> Values:
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"{name} holds something that is not a number ({error}).") from error
     if values.ndim != 1 or values.size < 2:
-        raise ArgumentError(f"{name} has shape {values.shape}: give at least 2 numbers, one a video.")
+        raise ArgumentError(f"{name} has shape {values.shape}: give at least 2 numbers, one per video.")
     if bad := np.flatnonzero(~np.isfinite(values)).tolist():
         message = f"{name} holds {len(bad)} values that are NaN or infinite, first at positions {bad[:3]}"
-        raise ArgumentError(f"{message}: leave these out or mend them")
+        raise ArgumentError(f"{message}: leave these out or correct them")
     return values
 
 
@@ -230,7 +238,7 @@ def _constant_side(scores: Values, labels: Values) -> str:
 
 
 def _is_constant(values: Values) -> bool:
-    # up to the rounding of float64, so that one number computed in two ways does not count as two ranks
+    # up to rounding in float64, so that one number computed in two ways does not count as two ranks
     return bool(np.ptp(values) <= 8 * np.finfo(np.float64).eps * np.abs(values).max())
 
 
@@ -252,7 +260,7 @@ def _logistic(x: Values, t1: float, t2: float, t3: float, t4: float) -> Values:
 
 def _least_squares(x: Values, y: Values, start: Tau, *, absolute: bool) -> Tau | None:
     def evaluated(t4: float) -> float:
-        size = max(abs(t4), SMALLEST_SLOPE_SCALE)
+        size = max(abs(t4), 1e-12)  # already a step, to rounding
         return size if absolute else math.copysign(size, t4)
 
     def curve(x: Values, t1: float, t2: float, t3: float, t4: float) -> Values:
@@ -267,8 +275,8 @@ def _least_squares(x: Values, y: Values, start: Tau, *, absolute: bool) -> Tau |
         return np.stack([rise, 1 - rise, -steepness, -steepness * z * sign], axis=1)
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        # An overflow on the way is caught at the end: the parameters must be finite and the curve close to
-        # the labels. Two distinct predictions leave τ3 and τ4 open, but determine the mapped values.
+        # The caller refuses parameters that are not finite and curves that are far from the labels, so an
+        # overflow needs no warning. Two different predictions do not determine τ3 and τ4, but f at both.
         warnings.simplefilter("ignore", OptimizeWarning)
         try:
             tau, _ = curve_fit(curve, x, y, p0=start, jac=slopes, method="lm", maxfev=MOST_EVALUATIONS)

@@ -20,7 +20,7 @@ Values = NDArray[np.float64]
 Indices = NDArray[np.intp]
 FEWEST_PAIRS = 3
 FEWEST_VIDEOS = 3
-_SAME = 8 * np.finfo(np.float64).eps  # relative difference of one number that is computed in two ways
+_SAME = 8 * np.finfo(np.float64).eps  # relative difference of a number that is computed in two ways
 
 # "t" is the test of Fang et al., section V-C; "wilcoxon" drops differences of zero first, as Wilcoxon did
 PAIRED_TESTS: dict[str, Callable[..., object]] = {
@@ -42,10 +42,38 @@ class PairedTest:
     p: float
     note: str = ""
 
+    def __post_init__(self) -> None:
+        if math.isnan(self.p) and not self.note:
+            raise ArgumentError("p of a PairedTest is NaN and note is empty: say why there is no p")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A bootstrap interval of the mean difference, first − second, of a measure of two heads over the splits.
+
+    Attributes:
+        low, high: NaN where there is no interval, and `note` says why.
+        videos: number of videos that were resampled.
+        resamples: number of resamples that count: the measure is defined in at least one split.
+    """
+
+    measure: str
+    difference: float
+    low: float
+    high: float
+    confidence: float
+    videos: int
+    resamples: int
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.low + self.high) and not self.note:
+            raise ArgumentError("an end of an Interval is NaN and note is empty: say why there is none")
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """A test of two of several series, with p corrected for the number of comparisons, NaN where p is."""
+    """A test of two of several series; `p_holm` is p after Holm's correction, NaN where p is NaN."""
 
     first: str
     second: str
@@ -59,7 +87,7 @@ def paired_test(first: ArrayLike, second: ArrayLike, name: str = "t") -> PairedT
     a, b = _series("first", first), _series("second", second)
     if a.size != b.size:
         sizes = f"first has {a.size} values and second {b.size}"
-        raise ArgumentError(f"{sizes}: give one for each run or video, in one order")
+        raise ArgumentError(f"{sizes}: give one for each run or video, in the same order")
     kept = ~(np.isnan(a) | np.isnan(b))
     notes = [] if kept.all() else [f"{np.count_nonzero(~kept)} of {kept.size} left out: NaN"]
     a, b = a[kept], b[kept]
@@ -71,7 +99,7 @@ def paired_test(first: ArrayLike, second: ArrayLike, name: str = "t") -> PairedT
     result = test(differences)
     differing = int(np.count_nonzero(differences))
     if name == "wilcoxon" and 0.5 ** (differing - 1) > 0.05:
-        notes.append(f"with {differing} pairs that differ p is never below {0.5 ** (differing - 1):g}")
+        notes.append(f"with {differing} pairs that differ, p is never below {0.5 ** (differing - 1):g}")
     statistic, p = (float(getattr(result, field)) for field in ("statistic", "pvalue"))
     return PairedTest(pairs, mean, statistic, p, "; ".join(notes))
 
@@ -80,6 +108,10 @@ def compare(
     series: Mapping[str, ArrayLike], name: str = "t", baseline: str | None = None
 ) -> tuple[Comparison, ...]:
     """Test several (run,) series against each other, or each against a baseline, with Holm's correction."""
+    if len(series) < 2 or (baseline is not None and baseline not in series):
+        given = ", ".join(series) or "none"
+        missing = f" and the baseline '{baseline}'" if baseline else ""
+        raise ArgumentError(f"series are {given}{missing}; give at least two, the baseline among them.")
     pairs = list(combinations(series, 2))
     if baseline is not None:
         pairs = [(other, baseline) for other in series if other != baseline]
@@ -89,7 +121,7 @@ def compare(
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Return p values corrected for their number; NaN stays NaN and does not count.
+    """Return p values after Holm's correction for their number; a NaN stays NaN and is not counted.
 
     Source: Holm, *A Simple Sequentially Rejective Multiple Test Procedure* (1979).
     """
@@ -103,7 +135,7 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 def _series(name: str, given: ArrayLike) -> Values:
     values = np.array(given, dtype=np.float64)
     if values.ndim != 1 or np.isinf(values).any():
-        allowed = "give a list of numbers, NaN where there is none"
+        allowed = "give a list of numbers, with NaN for a missing one"
         raise ArgumentError(f"{name} has shape {values.shape} or holds infinity: {allowed}")
     return values
 
@@ -111,38 +143,18 @@ def _series(name: str, given: ArrayLike) -> Values:
 def _undefined(differences: Values, name: str) -> str:
     """Return why a test is not defined; empty where it is."""
     if differences.size < FEWEST_PAIRS:
-        return f"{differences.size} pair(s) are too few, a test takes at least {FEWEST_PAIRS}"
+        return f"{differences.size} pair(s) are too few, a test needs at least {FEWEST_PAIRS}"
     if not differences.any():
         return "all differences are zero: there is nothing to test"
     if name == "t" and np.ptp(differences) <= _SAME * np.abs(differences).max():
-        return "all differences are equal: without any spread there is no t"
+        return "all differences are equal: t divides by their standard deviation, which is 0"
     return ""
 
 
 _UNDEFINED = "the measure is not defined in any split"
 _ROUNDING = 1e-12
-_CHUNK = 2**20  # counts that are held at once
-_SIGNS = 2**20  # signs of pairs of videos that are held at once
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A bootstrap interval of the mean difference, first − second, of a measure of two heads over the splits.
-
-    Attributes:
-        low, high: NaN where there is no interval, and `note` says why.
-        videos: number of videos that were resampled.
-        resamples: number of those in which the measure was defined in a split.
-    """
-
-    measure: str
-    difference: float
-    low: float
-    high: float
-    confidence: float
-    videos: int
-    resamples: int
-    note: str = ""
+_CHUNK = 2**20  # most counts in memory at once
+_SIGNS = 2**20  # most signs of pairs of videos in memory at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,25 +162,26 @@ class PairedSplit:
     """The test part of one split, measured with two heads; all arrays are (video,).
 
     Attributes:
-        first, second: scores of the heads, mapped if the measure is; with a NaN, the split has no value.
-        videos: number of each video, the same in all splits that test it.
-        groups: number of each video's data set; the split's value is the mean over the data sets weighted by
-            their videos. None for one data set.
+        first, second: scores of the heads, after the mapping where the measure has one. With a NaN in
+            either, the split is left out.
+        videos: name or number of each video, the same in all splits that test it.
+        groups: number of each video's data set, None for a single one. The value of a split is the mean over
+            the data sets, weighted by their numbers of videos.
     """
 
     first: Values
     second: Values
     mos: Values
-    videos: Indices
+    videos: NDArray[np.str_] | Indices
     groups: Indices | None = None
 
     def __post_init__(self) -> None:
         series = {name: values for name, values in vars(self).items() if values is not None}
         if len({values.shape for values in series.values()}) > 1 or self.mos.ndim != 1 or not self.mos.size:
             sizes = ", ".join(f"{name} {values.shape}" for name, values in series.items())
-            raise ArgumentError(f"shapes of a PairedSplit are {sizes}: give one value a video, in one order")
+            raise ArgumentError(f"shapes of a PairedSplit are {sizes}: give one value for each video")
         if np.isinf([self.first, self.second]).any() or not np.isfinite(self.mos).all():
-            raise ArgumentError("a PairedSplit holds infinity, or a label that is NaN: leave out the video")
+            raise ArgumentError("a PairedSplit has an infinite value or a NaN label: leave out the video")
 
 
 def bootstrap_paired_difference(
@@ -181,24 +194,23 @@ def bootstrap_paired_difference(
 ) -> Interval:
     """Return the percentile interval of the mean difference over the splits when their videos are resampled.
 
-    A resample draws as many videos as there are, with replacement, once for all splits and both heads. Each
-    split is then measured with its videos as often as they were drawn; splits without a value are left out.
+    A resample draws as many videos as there are, with replacement, once for all splits and both heads. In
+    each split, a video counts as often as it was drawn. Splits without a value are left out.
 
     Source: Efron and Tibshirani, *An Introduction to the Bootstrap* (1993), chapter 13, with videos as units.
 
     Args:
-        measure: `srocc`, `krocc`, `plcc` or `rmse`, the last two of the values as they are given.
+        measure: `srocc`, `krocc`, `plcc` or `rmse`; no mapping is applied.
     """
     rule = named("measure", measure, MEASURES)
-    if not splits or not 0 < confidence < 1 or resamples < 1 or seed < 0:
-        raise ArgumentError(
-            f"splits are {len(splits)}, confidence is {confidence}, resamples is {resamples} and seed is "
-            f"{seed}; allowed are at least 1, above 0 and below 1, at least 1, and at least 0."
-        )
-    different, numbers = np.unique(np.concatenate([split.videos for split in splits]), return_inverse=True)
-    videos, low, high, means = different.size, math.nan, math.nan, np.empty(0)
-    columns = np.split(numbers, np.cumsum([split.mos.size for split in splits])[:-1])
-    parts = list(zip(splits, columns, strict=True))
+    _check_at_least("number of splits", len(splits), 1)
+    _check_at_least("resamples", resamples, 1)
+    _check_at_least("seed", seed, 0)
+    if not 0 < confidence < 1:
+        raise ArgumentError(f"confidence is {confidence}; it has to be above 0 and below 1.")
+    all_videos = np.unique(np.concatenate([split.videos for split in splits]))
+    videos, low, high, means = all_videos.size, math.nan, math.nan, np.empty(0)
+    parts = [(split, np.searchsorted(all_videos, split.videos)) for split in splits]
     whole = _differences(np.ones((1, videos)), parts, rule)[0]
     kept = [part for part, value in zip(parts, whole, strict=True) if not math.isnan(value)]
     difference = float(np.nanmean(whole)) if kept else math.nan
@@ -216,17 +228,22 @@ def bootstrap_paired_difference(
     if means.size:
         low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
     if difference < low - _ROUNDING or difference > high + _ROUNDING:
-        why = "the measure changes where drawn videos repeat"
+        why = "repeated videos change the measure"
         notes.append(f"the interval does not contain the difference: {why}")
     return Interval(measure, difference, low, high, confidence, videos, means.size, "; ".join(notes))
 
 
-# (resample, video) counts of each video, (video,) predictions and labels → (resample,) numbers or NaN
+def _check_at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ArgumentError(f"{name} is {value}; it has to be at least {least}.")
+
+
+# (resample, video) counts of each video, (video,) predictions and labels → (resample,) values or NaN
 Rule = Callable[[Values, Values, Values], Values]
 
 
 def _resampled_counts(videos: int, resamples: int, rng: np.random.Generator) -> Iterator[Values]:
-    """Yield (resample, video) how often each video was drawn, some resamples at a time."""
+    """Yield how often each video was drawn, (resample, video), for some resamples at a time."""
     step = max(1, _CHUNK // videos)
     for start in range(0, resamples, step):
         rows = rng.integers(0, videos, (min(step, resamples - start), videos))
@@ -246,7 +263,7 @@ def _differences(counts: Values, parts: Sequence[tuple[PairedSplit, Indices]], r
 def _measure(counts: Values, values: Values, split: PairedSplit, rule: Rule) -> Values:
     if np.isnan(values).any():
         return np.full(len(counts), math.nan)
-    # 0 / 0 stands for a measure that is not defined
+    # the rules compute 0 / 0 where the measure is not defined
     with np.errstate(invalid="ignore", divide="ignore"):
         if split.groups is None:
             return rule(counts, values, split.mos)
@@ -263,7 +280,7 @@ def _resample_notes(values: Values) -> list[str]:
     if count := int(np.count_nonzero(lost)):
         notes.append(f"{count} of {len(values)} resamples left out: {_UNDEFINED}")
     if count := int(np.count_nonzero(partial & ~lost)):
-        why = "a split is left out: the measure is not defined there"
+        why = "a split is left out, in which the measure is not defined"
         notes.append(f"in {count} of {len(values)} resamples {why}")
     return notes
 
@@ -300,7 +317,7 @@ MEASURES: dict[str, Rule] = {"srocc": _srocc, "krocc": _krocc, "plcc": _plcc, "r
 
 
 def _by_value(counts: Values, values: Values) -> tuple[Values, Indices]:
-    """Return (resample, group) counts of the different values, in rising order, and each video's group."""
+    """Return (resample, value) counts of the different values, in rising order, and each video's value."""
     different, group = np.unique(values, return_inverse=True)
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(different.size))
@@ -308,23 +325,18 @@ def _by_value(counts: Values, values: Values) -> tuple[Values, Indices]:
 
 
 def _midranks(counts: Values, values: Values) -> Values:
-    """Return (resample, video) ranks from 1; equal values have the mean of their ranks."""
+    """Return (resample, video) ranks from 1; equal values get the mean of their ranks."""
     grouped, group = _by_value(counts, values)
     return np.asarray((np.cumsum(grouped, axis=1) - grouped / 2 + 0.5)[:, group])
 
 
 def _correlation(counts: Values, first: Values, second: Values) -> Values:
     """Return Pearson's correlation of (video,) or (resample, video) series in each resample, or 0 / 0."""
-    total = counts.sum(axis=1)
-
-    def centred(values: Values) -> Values:
-        whole = np.broadcast_to(values, counts.shape)
-        return np.asarray(whole - (np.einsum("rv,rv->r", counts, whole) / total)[:, None])
-
-    a, b = centred(first), centred(second)
+    total = counts.sum(axis=1, keepdims=True)
+    a, b = (series - (counts * series).sum(axis=1, keepdims=True) / total for series in (first, second))
     weighted = counts * a
-    scale = np.sqrt(np.einsum("rv,rv->r", weighted, a) * np.einsum("rv,rv,rv->r", counts, b, b))
-    return np.asarray(np.einsum("rv,rv->r", weighted, b) / scale)
+    scale = np.sqrt((weighted * a).sum(axis=1) * (counts * b * b).sum(axis=1))
+    return np.asarray((weighted * b).sum(axis=1) / scale)
 
 
 def _where_both_vary(correlations: Values, counts: Values, predictions: Values, mos: Values) -> Values:

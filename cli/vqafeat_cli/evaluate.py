@@ -171,13 +171,13 @@ def _comparison_lines(result: "ComparedRuns") -> Iterator[str]:
     yield f"{over}; paired test: {result.test}; {len(result.pairs)} comparison(s)"
     rows, notes = [["", "difference", "95 % interval", "p", "p, Holm"]], []
     for pair in result.pairs:
-        interval, test = pair.interval, pair.comparison.test
-        title = f"{pair.comparison.first} − {pair.comparison.second}"
+        interval, test = pair.interval, pair.test
+        title = f"{pair.first} − {pair.second}"
         difference, low, high = (
             number(value, "+.3f") for value in (interval.difference, interval.low, interval.high)
         )
         ends = NO_VALUE if isnan(interval.low) else f"[{low}, {high}]"
-        rows.append([title, difference, ends, number(test.p, ".3g"), number(pair.comparison.p_holm, ".3g")])
+        rows.append([title, difference, ends, number(test.p, ".3g"), number(pair.p_holm, ".3g")])
         notes += [f"  note: {title}: {test.note}"] if test.note else []
         notes += [f"  note: {title}, interval: {interval.note}"] if interval.note else []
     yield from [*aligned(rows), *notes]

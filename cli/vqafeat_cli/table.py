@@ -243,8 +243,8 @@ def report(
       vqafeat report tables/li-14.json --out li-14.html
     """
     from vqafeat.report import build_report, write_report
+    from vqafeat.report.charts import plot_run
     from vqafeat.report.page import check_out
-    from vqafeat.report.plots import plot_run
     from vqafeat.report.tables import is_table
 
     check_out(out, overwrite)
@@ -255,7 +255,7 @@ def report(
         for note in run.notes:
             click.echo(f"{run.name}: {note}", err=True)
         if videos is not None:
-            playable = sum(bool(video.address) for video in run.videos)
+            playable = sum(bool(video.address) for video in run.videos.values())
             click.echo(f"{run.name}: files of {playable} of {len(run.videos)} videos", err=True)
         for plot in plot_run(run, plots) if plots is not None else ():
             click.echo(f"{run.name}: wrote {plot}", err=True)

@@ -103,7 +103,7 @@ def test_compare__plain_and_calibrated_measures_are_in_the_table(run: Run, tmp_p
         of_a["rmse_calibrated"]["mean"],
     ]
     assert lines[2].split() == ["a", "*", *(f"{value:.3f}" for value in shown)]
-    assert "  note: a − b: 2 pair(s) are too few, a test takes at least 3" in output
+    assert "  note: a − b: 2 pair(s) are too few, a test needs at least 3" in output
     assert run("compare", *folders, "--measure", "plcc").out.splitlines()[1].split() == [
         "mean",
         "std",

@@ -332,7 +332,7 @@ def test_predict__says_which_heads_saw_a_video_and_uses_the_others(run: Run, her
     refused = run("predict", folder, data / twice, "--held-out")
     assert refused.code == 3
     assert "seen-in-training" in refused.err
-    assert "every head was fitted on this video, so none can score it as held out" in refused.err
+    assert "every head was fitted on this video, so no head can score it as held out" in refused.err
 
 
 def test_predict__writes_curves_and_skips_bad_videos(run: Run, here: Path, data: Path) -> None:
@@ -389,7 +389,7 @@ def test_fit__sampled_and_shuffled_frames_up_to_the_prediction(run: Run, here: P
         metrics["srocc"]["mean"], abs=1e-9
     )
     whole = run("evaluate", "runs/os", "--order", "OO", "--sampling", "all", "--draws", 1)
-    assert "note: tested on other frames than the run's own: order OO" in whole.out
+    assert "note: tested on other frames than in the fit: order OO" in whole.out
     refused = run("evaluate", "runs/os", "--order", "SS")
     assert (refused.code, "use OO or OS, or fit again with --order SS" in refused.err) == (1, True)
     with (here / "runs" / "os" / "predictions.csv").open() as file:
@@ -536,7 +536,7 @@ def test_evaluate__by_groups_of_a_file(run: Run, here: Path) -> None:
     result = json.loads(run(*EVALUATE_OFFICIAL, "--by", "groups.csv", "--json").out)
     assert {name: group["n"] for name, group in result["groups"].items()} == {"1": 3, "0": 2}
     assert result["groups"]["0"]["srocc"] is None
-    assert "fewer than 3 of the group's videos" in result["groups"]["0"]["notes"][0]
+    assert "fewer than 3 of the videos" in result["groups"]["0"]["notes"][0]
     assert (result["by"], result["ungrouped"], result["n"], result["medians"]["srocc"]) == (
         "groups.csv",
         0,
@@ -548,7 +548,7 @@ def test_evaluate__by_groups_of_a_file(run: Run, here: Path) -> None:
 @pytest.mark.usefixtures("official")
 def test_evaluate__by_quality_and_unknown_groupings(run: Run) -> None:
     low = run(*EVALUATE_OFFICIAL, "--by", "quality", "--quality-threshold", 3)
-    assert "by quality: low is MOS below 3, high the rest; mean ± std (median) over the heads" in low.out
+    assert "by quality: low is MOS below 3, high is the rest; mean ± std (median) over the heads" in low.out
     assert run(*EVALUATE_OFFICIAL, "--quality-threshold", 3).code == 2
     assert "unknown grouping 'clas': did you mean class?" in run(*EVALUATE_OFFICIAL, "--by", "clas").err
 

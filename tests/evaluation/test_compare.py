@@ -112,22 +112,18 @@ def three_runs(tmp_path: Path) -> list[Path]:
 def test_compare_runs__all_pairs_by_the_paired_t_test_with_holm(tmp_path: Path) -> None:
     folders = three_runs(tmp_path)
     result = quick(folders)
-    assert [(pair.comparison.first, pair.comparison.second) for pair in result.pairs] == [
-        ("a", "b"),
-        ("a", "c"),
-        ("b", "c"),
-    ]
+    assert [(pair.first, pair.second) for pair in result.pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
     values = {folder.name: np.array(values_of(folder, "srocc")) for folder in folders}
     p = []
     for pair in result.pairs:
-        one, two = values[pair.comparison.first], values[pair.comparison.second]
+        one, two = values[pair.first], values[pair.second]
         p.append(float(ttest_rel(one, two).pvalue))
-        assert pair.comparison.test.p == pytest.approx(p[-1])
-        assert pair.comparison.test.mean_difference == pytest.approx(one.mean() - two.mean())
+        assert pair.test.p == pytest.approx(p[-1])
+        assert pair.test.mean_difference == pytest.approx(one.mean() - two.mean())
     # Holm: the smallest of three times 3, the next times 2, the last as it is, never below the one before
     order = np.argsort(p)
     corrected = np.maximum.accumulate(np.minimum(1, np.array(p)[order] * [3, 2, 1]))
-    assert [result.pairs[index].comparison.p_holm for index in order] == pytest.approx(list(corrected))
+    assert [result.pairs[index].p_holm for index in order] == pytest.approx(list(corrected))
     spread = result.runs["b"]
     assert (spread.mean, spread.std, spread.median) == pytest.approx(
         (values["b"].mean(), values["b"].std(ddof=1), np.median(values["b"]))
@@ -145,9 +141,7 @@ def test_compare_runs__interval_is_of_the_mean_difference_over_splits(tmp_path: 
     assert (result.videos, pair.interval.videos) == (27, 27)
     values = [values_of(tmp_path / name, "srocc") for name in "ab"]
     assert (
-        pair.interval.difference
-        == pair.comparison.test.mean_difference
-        == pytest.approx(np.mean(np.subtract(*values)))
+        pair.interval.difference == pair.test.mean_difference == pytest.approx(np.mean(np.subtract(*values)))
     )
     assert (pair.interval.low, pair.interval.high) == pytest.approx(redrawn(one, two, srocc, 200), abs=1e-12)
     assert (pair.interval.measure, pair.interval.resamples, pair.interval.note) == ("srocc", 200, "")
@@ -172,7 +166,7 @@ def test_compare_runs__keeps_the_fitted_mapping(
     ]
     (pair,) = compare_runs(runs, measure=measure, resamples=100).pairs
     assert pair.interval.note == ""
-    assert pair.interval.difference == pair.comparison.test.mean_difference
+    assert pair.interval.difference == pair.test.mean_difference
     shown = (
         [one, two]
         if mapping == "none" or "plain" in measure
@@ -200,9 +194,9 @@ def test_compare_runs__without_a_mapping_uses_what_the_run_recorded(tmp_path: Pa
         for name, scores in (("c", one), ("d", flat))
     ]
     (pair,) = compare_runs(none, measure="rmse", resamples=100).pairs
-    assert (pair.comparison.test.pairs, pair.comparison.test.note) == (3, "1 of 4 left out: NaN")
+    assert (pair.test.pairs, pair.test.note) == (3, "1 of 4 left out: NaN")
     assert pair.interval.note == "1 of 4 splits left out: NaN"
-    assert pair.interval.difference == pair.comparison.test.mean_difference
+    assert pair.interval.difference == pair.test.mean_difference
 
 
 def test_compare_runs__calibrated_scores_have_an_interval(tmp_path: Path) -> None:
@@ -224,7 +218,7 @@ def test_compare_runs__computes_measures_that_earlier_versions_lack(tmp_path: Pa
     assert "plcc_plain" not in json.loads((runs[0] / "metrics.json").read_text())
     for measure in EVERY_MEASURE:
         (pair,) = quick(runs, measure=measure).pairs
-        assert pair.interval.difference == pair.comparison.test.mean_difference
+        assert pair.interval.difference == pair.test.mean_difference
         assert pair.interval.measure == measure
         assert not np.isnan(pair.interval.low)
 
@@ -257,7 +251,7 @@ def test_compare_runs__measures_each_of_several_data_sets_by_itself(tmp_path: Pa
     one, two = drawn_splits(0.3, 1), drawn_splits(1.5, 2)
     for measure, rule in (("srocc", srocc), ("plcc", plcc)):
         (pair,) = compare_runs(runs, measure=measure, resamples=100).pairs
-        assert pair.interval.difference == pair.comparison.test.mean_difference
+        assert pair.interval.difference == pair.test.mean_difference
         assert (pair.interval.note, pair.interval.videos) == ("", len({row for _, row in one}))
 
         def weighted(predictions: np.ndarray, mos: np.ndarray, rule: Measure = rule) -> float:
@@ -269,25 +263,21 @@ def test_compare_runs__measures_each_of_several_data_sets_by_itself(tmp_path: Pa
         )
     for measure in ("rmse", "rmse_plain", "rmse_calibrated"):
         (pair,) = quick(runs, measure=measure).pairs
-        assert np.isnan(
-            [pair.interval.difference, pair.interval.low, pair.interval.high, pair.comparison.test.p]
-        ).all()
+        assert np.isnan([pair.interval.difference, pair.interval.low, pair.interval.high, pair.test.p]).all()
         assert pair.interval.note == "there is no mean over data sets whose label scales differ"
+        assert (pair.interval.videos, pair.interval.resamples) == (len({row for _, row in one}), 0)
 
 
 def test_compare_runs__a_baseline_is_compared_with_each_other_run(tmp_path: Path) -> None:
     a, b, c = three_runs(tmp_path)
     result = quick([a, b], test="wilcoxon", measure="krocc", baseline=c)
-    assert [(pair.comparison.first, pair.comparison.second) for pair in result.pairs] == [
-        ("a", "c"),
-        ("b", "c"),
-    ]
-    assert result.pairs[1].comparison.test.p == pytest.approx(
+    assert [(pair.first, pair.second) for pair in result.pairs] == [("a", "c"), ("b", "c")]
+    assert result.pairs[1].test.p == pytest.approx(
         float(wilcoxon(values_of(b, "krocc"), values_of(c, "krocc")).pvalue)
     )
-    assert "never below 0.125" in result.pairs[1].comparison.test.note
+    assert "never below 0.125" in result.pairs[1].test.note
     among = quick([a, b, tmp_path / "." / "c"], test="wilcoxon", measure="krocc", baseline=c)
-    assert [pair.comparison for pair in among.pairs] == [pair.comparison for pair in result.pairs]
+    assert among.pairs == result.pairs
 
 
 def test_compare_runs__leaves_out_a_split_without_a_number(tmp_path: Path) -> None:
@@ -299,8 +289,8 @@ def test_compare_runs__leaves_out_a_split_without_a_number(tmp_path: Path) -> No
     expected = ttest_rel(
         np.array(values_of(a, "plcc"))[rest], [values_of(b, "plcc")[split] for split in rest]
     )
-    assert result.pairs[0].comparison.test.p == pytest.approx(float(expected.pvalue))
-    assert result.pairs[0].comparison.test.note == "1 of 4 left out: NaN"
+    assert result.pairs[0].test.p == pytest.approx(float(expected.pvalue))
+    assert result.pairs[0].test.note == "1 of 4 left out: NaN"
     json_values = result.as_dict()["comparisons"][0]
     assert (json_values["first"], json_values["pairs"], json_values["interval"]["measure"]) == (
         "a",
@@ -325,8 +315,8 @@ def test_compare_runs__one_split_gives_no_p_and_says_why(tmp_path: Path) -> None
         write_run(tmp_path / name, scores_of(0.5, seed, splits=1)) for name, seed in (("a", 1), ("b", 2))
     ]
     pair = quick(folders).pairs[0]
-    assert np.isnan(pair.comparison.test.p)
-    assert pair.comparison.test.note == "1 pair(s) are too few, a test takes at least 3"
+    assert np.isnan(pair.test.p)
+    assert pair.test.note == "1 pair(s) are too few, a test needs at least 3"
     assert pair.interval.low <= pair.interval.difference <= pair.interval.high
 
 
@@ -356,7 +346,7 @@ def test_compare_runs__notes_metrics_that_differ_from_the_predictions(tmp_path: 
     metrics["srocc"]["values"][0] -= 0.4
     (a / "metrics.json").write_text(json.dumps(metrics))
     (pair,) = quick([a, b]).pairs
-    own = pair.comparison.test.mean_difference
+    own = pair.test.mean_difference
     assert pair.interval.difference == own
     assert (
         f"the difference is {own:.6g} in metrics.json, but {own + 0.1:.6g} in predictions.csv"

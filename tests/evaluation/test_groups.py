@@ -99,11 +99,10 @@ def test_evaluate_groups__fewer_than_three_videos_are_a_note(tmp_path: Path) -> 
     assert (rare.name, rare.videos, rare.summary.n) == ("rare", 3, (3, 2))
     assert isnan(rare.summary.srocc.values[1])
     assert rare.summary.srocc.mean == rare.summary.srocc.values[0]
-    assert (
-        rare.summary.notes[0]
-        == "1 of 2 heads not measured: fewer than 3 of the group's videos are in the split"
+    assert rare.summary.notes == (
+        "split 0: 3 videos are too few for the mapping 'logistic', which needs 4",
+        "split 1: not measured, as fewer than 3 of the videos are in the test part",
     )
-    assert "3 videos are too few for the mapping 'logistic', which takes 4" in rare.summary.notes[1]
     assert (common.summary.n, common.videos) == ((4, 4), 4)
     assert evaluate_groups(evaluation, Sized(dataset, {}), str(tmp_path / "g.csv")).ungrouped == 1  # type: ignore[arg-type]
 
@@ -159,8 +158,8 @@ def test_groups_by__class_comes_from_the_names_of_youtube_ugc(shared_data: Path)
     for name in ("konvid", "mine"):
         with pytest.raises(
             ArgumentError,
-            match=rf"by is 'class', but names in '{name}' do not tell .* \(those of youtube-ugc do\); give "
-            rf"the",
+            match=rf"by is 'class', but names in '{name}' do not contain .* \(those of youtube-ugc do\); "
+            rf"give the",
         ):
             groups_by("class", dataset_of(["v"], name))
 
@@ -169,7 +168,7 @@ def test_groups_by__quality_is_divided_in_the_middle_or_at_a_label() -> None:
     dataset = dataset_of([f"v{row}" for row in range(5)])  # labels 1, 2, 3, 4, 5 on 1 to 5
     middle = groups_by("quality", dataset)
     assert [middle.of[f"v{row}"] for row in range(5)] == ["low", "low", "high", "high", "high"]
-    assert middle.words == "low is MOS below 3, high the rest"
+    assert middle.words == "low is MOS below 3, high is the rest"
     given = groups_by("quality", dataset, quality_threshold=3.5536)
     assert [given.of[f"v{row}"] for row in range(5)] == ["low", "low", "low", "high", "high"]
     with pytest.raises(
@@ -205,7 +204,7 @@ def test_evaluate_groups__refuses_wrong_groupings_and_files(tmp_path: Path) -> N
     refused(UnknownNameError, r"unknown grouping 'resolutoin': did you mean resolution\?", "resolutoin")
     refused(
         ArgumentError,
-        r"by is '.*g.csv', which is no file; give the path of a CSV, or one of resolution, short-side, class",
+        r"by is '.*g.csv', which is not a file; give the path of a CSV, or one of resolution, short-side, cl",
     )
     refused(
         ArgumentError,
@@ -217,15 +216,16 @@ def test_evaluate_groups__refuses_wrong_groupings_and_files(tmp_path: Path) -> N
     refused(ArgumentError, r"'.*g.csv' has the columns video,class; groups are a CSV with video,group")
     path.write_text("video,group\nv0,a\nv0,b\n")
     refused(
-        ArgumentError, r"'.*g.csv' has more than one row for 1 video\(s\) \(first: v0\); keep one row a video"
+        ArgumentError,
+        r"'.*g.csv' has more than one row for 1 video\(s\) \(first: v0\); keep one row per video",
     )
     path.write_text("video,group\nv0,a\nv1,a\nv2,b\n")
     refused(
         ArgumentError,
         r"1 of the 4 measured videos lack a row in '.*g.csv' \(first: v3\); add them, with an empty group "
-        r"where they",
+        r"if they belong",
     )
-    with pytest.raises(ArgumentError, match=r"of names the groups b, which order \(a\) lacks"):
+    with pytest.raises(ArgumentError, match=r"of names the groups b, which are not in order \(a\); add them"):
         Groups("words", ("a",), {"v": "b"})
 
 
@@ -301,13 +301,13 @@ def test_evaluate__refuses_videos_on_which_a_head_was_fitted(
         evaluate(mixed, parted_store, part="test-1080p")
     with pytest.raises(
         ArgumentError,
-        match=r"no video of 'tiny' is in the official part 'test-4k'; its label list names train 9, test 5, "
+        match=r"no video of 'tiny' is in the official part 'test-4k'; its label list has train 9, test 5, "
         r"test-1080p 6",
     ):
         evaluate(run, parted_store, part="test-4k")
     with pytest.raises(
         ArgumentError,
-        match=r"no video of 'other' is in the official part 'test'; its label list names no parts",
+        match=r"no video of 'other' is in the official part 'test'; its label list has no parts",
     ):
         evaluate(run, make_store(name="other"), part="test")
 

@@ -87,7 +87,7 @@ def test_import_head__a_small_head(tmp_path: Path) -> None:
     assert json.loads((folder / "metrics.json").read_text())["notes"] == [
         "imported head: its training and test videos are not known"
     ]
-    with pytest.raises(ArgumentError, match=r"run' is there already; name another folder with --out"):
+    with pytest.raises(ArgumentError, match=r"run' exists; name another folder with --out"):
         import_head(tmp_path / "head.pt", folder, score_scale=2.0)
     with pytest.raises(ArgumentError, match=r"score_scale is 0; it has to be the largest label"):
         import_head(tmp_path / "head.pt", tmp_path / "other", score_scale=0)
@@ -229,7 +229,7 @@ def test_import_head__of_one_data_set_and_of_fused_features(tmp_path: Path) -> N
         import_head(tmp_path / "head.pt", tmp_path / "run")
     with pytest.raises(
         ArgumentError,
-        match=r"score_scale is 5.0, but .* brings the line to the labels of 'youtube-ugc' with it; leave",
+        match=r"score_scale is 5.0, but .* maps its outputs to the labels of 'youtube-ugc'; leave",
     ):
         import_head(tmp_path / "head.pt", tmp_path / "run", 5.0, "youtube-ugc")
     assert not (tmp_path / "run").exists()

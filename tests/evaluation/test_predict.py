@@ -70,7 +70,7 @@ def test_warnings__heads_that_differ_by_more_than_their_error(checks: ScoreCheck
 def test_warnings__features_outside_of_training(checks: ScoreChecks, model: Model) -> None:
     assert checks.warnings("new", (0, 1), AGREED, HERE, model) == ()
     (warning,) = checks.warnings("new", (0, 1), AGREED, HERE + np.float16(9), model)
-    assert warning.startswith("its features are outside of what training saw: ")
+    assert warning.startswith("its features are unlike those of the training: ")
     far = TrainingFeatures(np.zeros(6), np.ones(6), 1.0)
     (warning,) = ScoreChecks({}, far).warnings(
         "new", (0,), AGREED[:1], np.full((2, 6), 2.5, np.float32), model
@@ -128,6 +128,14 @@ def test_warnings__uncalibrated_outputs_are_compared_with_the_range_alone(
 def test_scorer__refuses_held_out_of_a_run_that_knows_no_files(model: Model) -> None:
     with pytest.raises(
         ArgumentError,
-        match=r"held_out needs a run that knows the files of its videos; .* Leave --held-out out, or fit",
+        match=r"held_out needs a run that knows the files of its videos; .* Leave out --held-out, or fit",
     ):
         Scorer(Model(model.config, model.heads), {}, held_out=True)
+
+
+def test_scorer__refuses_features_of_no_known_backbone(model: Model) -> None:
+    config = replace(model.config, feature_sets="foreign")
+    with pytest.raises(
+        ArgumentError, match=r"features 'foreign', which are of no known backbone, so it cann"
+    ):
+        Scorer(Model(config, model.heads), {})

@@ -165,6 +165,10 @@ def test_table_of__joins_settings_of_run_row_group_and_column(make_table: MakeTa
             {"kind": "paired", "paired": {"against": {"order": "SS"}}},
             r"measure is 'srocc'; kind 'paired' has p",
         ),
+        (
+            {"kind": "paired", "measure": "p", "paired": {"against": {"order": "SS"}, "of": "sroc"}},
+            r"\[paired\]: of is 'sroc'; it has to be one of srocc, krocc, plcc, rmse, plcc_plain, rmse_plain",
+        ),
         ({"kind": "difference"}, r"\[difference\]: missing key 'against'; add it"),
         ({"kind": "difference", "difference": {"against": {}}}, r"\[difference\]: against is empty"),
         ({"kind": "difference", "difference": {"against": {"hed": "x"}}}, r"unknown key 'hed'"),

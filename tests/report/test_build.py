@@ -5,6 +5,7 @@ import re
 import shutil
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,14 @@ from vqafeat.paper_tables.format import as_dict
 from vqafeat.paper_tables.run import run_table
 from vqafeat.paper_tables.sources import FeatureStores, FitCache
 from vqafeat.paper_tables.table import PaperTable
-from vqafeat.report import build_report, plots, rendered, write_report
+from vqafeat.report import build_report, charts, rendered, write_report
 from vqafeat.report.build import NOT_TESTED, VideoFolder, report_run, worst_videos
-from vqafeat.report.content import ReportRun
+from vqafeat.report.content import FrameCurve, Report, ReportRun, ReportVideo, TrainingCurve
 from vqafeat.report.page import json_in_html
+from vqafeat.report.tables import ReportCell, ReportTable
 from vqafeat.store import FeatureStore, store_key
 from vqafeat.store.features import load_features
+from vqafeat.training.predictions import Prediction
 
 
 @pytest.fixture(scope="module")
@@ -91,15 +94,8 @@ def test_build_report__error_is_calibrated_score_minus_label(
     tmp_path: Path, mapping: str, videos: int
 ) -> None:
     (shown,) = build_report([recorded_run(tmp_path / "a", mapping=mapping, videos=videos)], tmp_path).runs
-    labels = [shown.videos[video].mos for video in shown.scores.video]
-    assert shown.scores.error == tuple(
-        score - label for score, label in zip(shown.scores.score, labels, strict=True)
-    )
-    own = [
-        error
-        for split, part, error in zip(shown.scores.split, shown.scores.part, shown.scores.error, strict=True)
-        if (split, part) == (1, "test")
-    ]
+    assert [row.mos for row in shown.scores] == [shown.videos[row.video].mos for row in shown.scores]
+    own = [row.score - row.mos for row in shown.scores if (row.split, row.part) == (1, "test")]
     assert np.sqrt(np.mean(np.square(own))) == pytest.approx(
         shown.summary.rmse_calibrated.values[1], rel=1e-12
     )
@@ -108,27 +104,20 @@ def test_build_report__error_is_calibrated_score_minus_label(
 @pytest.mark.parametrize("mapping", ["logistic", "none"])
 def test_build_report__fits_increasing_logistics_to_calibrated_scores(tmp_path: Path, mapping: str) -> None:
     (shown,) = build_report([recorded_run(tmp_path / "a", mapping=mapping, videos=200)], tmp_path).runs
-    own = [
-        row
-        for row, (split, part) in enumerate(zip(shown.scores.split, shown.scores.part, strict=True))
-        if (split, part) == (1, "test")
-    ]
-    scores = [shown.scores.score[row] for row in own]
-    mos = [shown.videos[shown.scores.video[row]].mos for row in own]
-    assert (
-        next(curve.tau for curve in shown.fitted if curve.split == 1)
-        == fit_logistic(scores, mos, DEFAULT_MAPPING).tau
-    )
+    own = [row for row in shown.scores if (row.split, row.part) == (1, "test")]
+    scores, mos = [row.score for row in own], [row.mos for row in own]
+    assert shown.fitted["tiny", 1] == fit_logistic(scores, mos, DEFAULT_MAPPING)
 
 
 def test_build_report__gives_the_reason_where_no_logistic_is_fitted(tmp_path: Path) -> None:
     (shown,) = build_report([recorded_run(tmp_path / "a", mapping="logistic-increasing")], tmp_path).runs
-    every, *splits = shown.fitted
-    assert (every.split, len(every.tau), every.note) == (-1, 4, "")
-    assert {curve.tau for curve in splits} == {()}
+    every, *splits = shown.fitted.values()
+    assert list(shown.fitted) == [("tiny", split) for split in (-1, 0, 1, 2)]
+    assert (every.converged, every.note) == (True, "")
+    assert not any(fit.converged for fit in splits)
     assert all(
-        "videos are too few for the mapping 'logistic-increasing', which takes 20" in curve.note
-        for curve in splits
+        "videos are too few for the mapping 'logistic-increasing', which needs 20" in fit.note
+        for fit in splits
     )
 
 
@@ -151,9 +140,8 @@ def test_build_report__opens_runs_of_an_earlier_version(shared_data: Path, tmp_p
     report = build_report([old / "runs" / name], tmp_path, store=old / "store", curves=3)
     (run,), (shown,) = report.runs, data_in(rendered(report))["runs"]
     scores, labels = shown["scores"], shown["videos"]["mos"]
-    rows = list(zip(scores["video"], scores["score"], scores["error"], strict=True))
-    assert len(rows) == len(scores_in(old / "runs" / name))
-    assert all(score - labels[video] == error for video, score, error in rows)
+    assert len(scores["score"]) == len(scores_in(old / "runs" / name))
+    assert [labels[video] for video in scores["video"]] == [row.mos for row in run.scores]
     low, high = run.config.datasets[0].mos_range
     assert all(low <= score <= high for score in scores["score"])
     assert len(shown["frames"]) == 3, run.notes
@@ -164,11 +152,11 @@ def test_build_report__opens_runs_of_an_earlier_version(shared_data: Path, tmp_p
 
 def test_build_report__names_videos_of_several_data_sets(tmp_path: Path) -> None:
     (shown,) = build_report([recorded_run(tmp_path / "a", datasets=("konvid", "cvd2014"))], tmp_path).runs
-    assert {(video.dataset, video.name[:1], video.content[:5]) for video in shown.videos} == {
+    assert {(video.dataset, video.name[:1], video.content[:5]) for video in shown.videos.values()} == {
         ("konvid", "v", "scene"),
         ("cvd2014", "v", "scene"),
     }
-    assert {curve.dataset for curve in shown.fitted} == {"konvid", "cvd2014"}
+    assert {dataset for dataset, _ in shown.fitted} == {"konvid", "cvd2014"}
     assert list(shown.summary.datasets) == ["konvid", "cvd2014"]
 
 
@@ -178,13 +166,10 @@ def test_build_report__curves_are_of_the_heads_that_tested_the_video(
     folder, store_folder = fitted
     (shown,) = build_report([folder], tmp_path, store=store_folder, curves=3).runs
     assert len(shown.frames) == 3
-    curve = shown.frames[0]
-    video = shown.videos[curve.video]
-    worst = max(
-        (row for row, part in enumerate(shown.scores.part) if part == "test"),
-        key=lambda row: abs(shown.scores.error[row]),
-    )
-    assert shown.scores.video[worst] == curve.video
+    name, curve = next(iter(shown.frames.items()))
+    video = shown.videos[name]
+    tested = (row for row in shown.scores if row.part == "test")
+    assert max(tested, key=lambda row: abs(row.score - row.mos)).video == name
     store = FeatureStore.open(store_folder / "tiny.zarr")
     number = names().index(video.name)
     expected = Model.load(folder).frame_scores(load_features(store, "tiny").features[number], curve.splits[0])
@@ -199,15 +184,9 @@ def test_build_report__the_mean_of_a_frame_curve_is_the_score_of_the_video(
 ) -> None:
     (shown,) = build_report([fitted[0]], tmp_path, store=fitted[1]).runs
     assert len(shown.frames) == 8
-    for curve in shown.frames:
-        own = [
-            row
-            for row, video in enumerate(shown.scores.video)
-            if video == curve.video and shown.scores.part[row] == "test"
-        ]
-        assert np.mean(curve.scores) == pytest.approx(
-            np.mean([shown.scores.score[row] for row in own]), rel=1e-5
-        )
+    for name, curve in shown.frames.items():
+        own = [row.score for row in shown.scores if (row.video, row.part) == (name, "test")]
+        assert np.mean(curve.scores) == pytest.approx(np.mean(own), rel=1e-5)
 
 
 def test_build_report__shares_curves_among_data_sets(tmp_path: Path) -> None:
@@ -230,7 +209,7 @@ def test_build_report__shares_curves_among_data_sets(tmp_path: Path) -> None:
 
 def reasons_of(shown: ReportRun) -> dict[str, str]:
     """Return the reasons of the videos without a curve, by name."""
-    return {video.name: reason for video, reason in zip(shown.videos, shown.no_frames, strict=True) if reason}
+    return {shown.videos[video].name: reason for video, reason in shown.no_frames.items()}
 
 
 def changed_run(folder: Path, fitted: Path, **identity: str) -> Path:
@@ -244,12 +223,8 @@ def changed_run(folder: Path, fitted: Path, **identity: str) -> Path:
 
 def test_build_report__without_a_store_names_the_option(fitted: tuple[Path, Path], tmp_path: Path) -> None:
     (shown,) = build_report([fitted[0]], tmp_path).runs
-    tested = {
-        shown.videos[video].name
-        for video, part in zip(shown.scores.video, shown.scores.part, strict=True)
-        if part == "test"
-    }
-    assert shown.frames == ()
+    tested = {shown.videos[row.video].name for row in shown.scores if row.part == "test"}
+    assert shown.frames == {}
     assert {reasons_of(shown)[name] for name in tested} == {
         "Give --store FOLDER to `vqafeat report` to see the score of each frame."
     }
@@ -260,7 +235,7 @@ def test_build_report__a_video_without_a_curve_has_a_reason(
 ) -> None:
     (shown,) = build_report([fitted[0]], tmp_path, store=fitted[1], curves=3).runs
     tested = [shown.videos[video].name for video in worst_videos(shown)]
-    assert [shown.videos[curve.video].name for curve in shown.frames] == tested[:3]
+    assert [shown.videos[video].name for video in shown.frames] == tested[:3]
     reasons = reasons_of(shown)
     assert set(reasons) == {*names()} - {*tested[:3]}
     assert all(
@@ -304,7 +279,7 @@ def test_build_report__a_missing_store_is_a_note_and_a_reason(
     fitted: tuple[Path, Path], tmp_path: Path
 ) -> None:
     (shown,) = build_report([fitted[0]], tmp_path, store=tmp_path).runs
-    assert shown.frames == ()
+    assert shown.frames == {}
     (note,) = (note for note in shown.notes if "no scores of frames for 'tiny': no feature store at" in note)
     assert reasons_of(shown)[names()[0]] == f"N{note[1:]}"
     assert reasons_of(shown)[names()[5]] == NOT_TESTED
@@ -315,7 +290,7 @@ def test_build_report__a_store_of_another_identity_is_a_note_and_a_reason(
 ) -> None:
     folder = changed_run(tmp_path / "changed", fitted[0], view="half")
     (shown,) = build_report([folder], tmp_path, store=fitted[1]).runs
-    assert shown.frames == ()
+    assert shown.frames == {}
     assert any(
         "no scores of frames for 'tiny': features 'tiny' were computed differently from those of the training"
         in note
@@ -325,6 +300,17 @@ def test_build_report__a_store_of_another_identity_is_a_note_and_a_reason(
         "features 'tiny' were computed differently from those of the training"
         in reasons_of(shown)[names()[0]]
     )
+
+
+def test_report_run__each_video_needs_a_curve_or_a_reason(fitted: tuple[Path, Path]) -> None:
+    shown = report_run(fitted[0], "a")
+    first, *others = shown.no_frames
+    with pytest.raises(
+        ArgumentError, match="run 'a' has 12 videos; give each a frame curve, or a reason why it has none"
+    ):
+        replace(shown, no_frames=dict.fromkeys(others, "a reason"))
+    with pytest.raises(ArgumentError, match="give each a frame curve, or a reason"):
+        replace(shown, frames={first: FrameCurve((0,), (), (1.0,))})
 
 
 # --- notes
@@ -429,18 +415,18 @@ def test_build_report__refuses_wrong_arguments(tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "a")
     with pytest.raises(ArgumentError, match="runs are none; name at least one run folder"):
         build_report([], tmp_path)
-    with pytest.raises(ArgumentError, match="each of them once"):
+    with pytest.raises(ArgumentError, match="and each only once"):
         build_report([folder, tmp_path / "b" / ".." / "a"], tmp_path)
     with pytest.raises(ArgumentError, match="curves is -1; it has to be 0 or more"):
         build_report([folder], tmp_path, curves=-1)
     with pytest.raises(
         ArgumentError,
-        match=r"store is '.*nothing', which is no folder; name the folder of the feature stores",
+        match=r"store is '.*nothing', which is not a folder; name the folder of the feature stores",
     ):
         build_report([folder], tmp_path, store=tmp_path / "nothing")
-    with pytest.raises(DatasetError, match=r"videos is '.*nothing', which is no folder"):
+    with pytest.raises(DatasetError, match=r"videos is '.*nothing', which is not a folder"):
         build_report([folder], tmp_path, videos=tmp_path / "nothing")
-    with pytest.raises(DatasetError, match="holds no video file"):
+    with pytest.raises(DatasetError, match="has no video files"):
         build_report([folder], tmp_path, videos=folder)
 
 
@@ -468,8 +454,28 @@ def test_build_report__refuses_a_run_without_test_scores(tmp_path: Path) -> None
         line.rsplit(",", 2)[0] + ",," if ",test," in line else line for line in path.read_text().splitlines()
     ]
     path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(WeightsError, match="holds no score of a test video, so there is nothing to report"):
+    with pytest.raises(WeightsError, match="has no score of a test video, so there is nothing to report"):
         build_report([folder], tmp_path)
+
+
+def test_report__parts_refuse_wrong_values(fitted: tuple[Path, Path]) -> None:
+    shown = report_run(fitted[0], "a")
+    with pytest.raises(ArgumentError, match=r"has a score of nan for 'night/clip 8.mp4'; give finite scores"):
+        replace(shown, scores=(Prediction(0, "test", "night/clip 8.mp4", "", 1.0, 1.0),))
+    with pytest.raises(ArgumentError, match=r"has a score of 1.0 for 'other'; give finite scores of its vid"):
+        replace(shown, scores=(Prediction(0, "test", "other", "", 1.0, 1.0, 1.0),))
+    with pytest.raises(ArgumentError, match="it needs a name and a finite label"):
+        ReportVideo("a", "tiny", "a", float("nan"))
+    with pytest.raises(ArgumentError, match="has 1 values for 2 epochs"):
+        TrainingCurve(0, 0, (1, 2), {"loss": (1.0,)})
+    with pytest.raises(ArgumentError, match="1 times for 2 scores"):
+        FrameCurve((0,), (0.0,), (1.0, 2.0))
+    with pytest.raises(ArgumentError, match="runs of a report are none"):
+        Report("title", ())
+    with pytest.raises(ArgumentError, match="runs of a report are a, a; give at least one, and different"):
+        Report("title", (shown, shown))
+    with pytest.raises(DatasetError, match="table 'a' has rows of more or fewer than its 2 columns"):
+        ReportTable("a", "", (), ("x", "y"), (("row", (ReportCell("1", 1.0),)),))
 
 
 def test_report_command__writes_and_does_not_replace(run: Run, tmp_path: Path) -> None:
@@ -537,14 +543,14 @@ def test_report_command__refuses_what_is_no_table(run: Run, tmp_path: Path) -> N
     ended = run("report", "li-14", "--out", tmp_path / "page.html")
     assert ended.code == 1
     assert (
-        "'li-14' names a table; write it with `vqafeat table li-14 --json --out tables`, then name "
+        "'li-14' is the name of a table; write it with `vqafeat table li-14 --json --out tables`, then name "
         "tables/li-14.json." in ended.err
     )
     for text, words in (
         ("{", r"table '.*' cannot be read \(Expecting"),
-        ("[]", "holds no table; write it with"),
-        ('{"cells": []}', "holds no table"),
-        ('{"cells": [{"row": 1}]}', "is no whole table"),
+        ("[]", "is not a table; write it with"),
+        ('{"cells": []}', "is not a table"),
+        ('{"cells": [{"row": 1}]}', "is not a whole table"),
     ):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(DatasetError, match=words):
@@ -568,10 +574,10 @@ def test_report_command__refuses_what_is_no_table(run: Run, tmp_path: Path) -> N
 def test_plot_run__is_of_calibrated_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[tuple[list[float], list[float]]] = []
     monkeypatch.setattr(
-        plots, "plot_scores", lambda scores, labels, *rest: written.append((scores, labels)) or rest[-1]
+        charts, "plot_scores", lambda scores, labels, *rest: written.append((scores, labels)) or rest[-1]
     )
     folder = recorded_run(tmp_path / "a")
-    plots.plot_run(report_run(folder, "a"), tmp_path)
+    charts.plot_run(report_run(folder, "a"), tmp_path)
     tested = [row for row in scores_in(folder) if row["part"] == "test"]
     ((scores, labels),) = written
     assert sorted(zip(scores, labels, strict=True)) == sorted(
@@ -588,4 +594,4 @@ def test_report_command__plots_runs(run: Run, tmp_path: Path) -> None:
     with pytest.raises(
         ArgumentError, match="'svr' was not trained in epochs, so there are no training curves"
     ):
-        plots.plot_training((), "svr", tmp_path / "none.png")
+        charts.plot_training((), "svr", tmp_path / "none.png")

@@ -255,8 +255,8 @@ def test_page__plain_and_calibrated_measures_are_next_to_the_mapped_ones(
         for note in notes
     )
     assert (
-        "few: PLCC and RMSE are read after the mapping 'logistic-increasing', which is fitted to each test "
-        "part" in notes
+        "few: PLCC and RMSE are computed after the mapping 'logistic-increasing', which is fitted to each "
+        "test part" in notes
     )
 
 

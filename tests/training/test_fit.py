@@ -163,7 +163,7 @@ def test_fit__notes_a_loss_that_leaves_the_scale_open(make_store: MakeStore, tmp
     uncalibrated = Model.load(run.path, calibrated=False)
     assert (
         uncalibrated.scale
-        == "not calibrated: a scale that the loss 'plcc+srcc' leaves open, rising with MOS of tiny, -1 to 5"
+        == "not calibrated: an arbitrary scale (loss 'plcc+srcc') that rises with MOS of tiny, -1 to 5"
     )
 
 
@@ -294,7 +294,7 @@ def test_model__scores_as_the_fit_did(make_store: MakeStore, tmp_path: Path) -> 
 
 def test_model__refuses_wrong_features(make_store: MakeStore, tmp_path: Path) -> None:
     model = Model.load(small_fit(make_store(), tmp_path / "run").path)
-    with pytest.raises(ArgumentError, match=r"the features have 7 channels, the model takes 6 \('tiny'\)"):
+    with pytest.raises(ArgumentError, match=r"the features have 7 channels, the model needs 6 \('tiny'\)"):
         model.score(tiny_features(0, channels=7))
     with pytest.raises(ArgumentError, match=r"features of 'the video' are float64"):
         model.score(np.zeros((3, 6)))
@@ -320,9 +320,7 @@ def test_model_load__reports_damaged_runs(make_store: MakeStore, tmp_path: Path)
         with pytest.raises(WeightsError, match=message):
             Model.load(folder)
 
-    refuse_with(
-        {"head": "nope"}, "has the head 'nope', which this vqafeat does not know; known are: .*sub-gru"
-    )
+    refuse_with({"head": "nope"}, "has the head 'nope', which this vqafeat does not have; it has .*sub-gru")
     refuse_with({"surprise": 1}, "config.json': unknown key 'surprise'")
     refuse_with({"format_version": 1}, "config.json' has format version 1, this vqafeat reads 2; fit again")
     refuse_with(
@@ -364,7 +362,7 @@ def test_evaluate__on_another_data_set_takes_all_its_videos(make_store: MakeStor
     assert evaluation.summary.n == (8, 8)
     assert evaluation.summary.notes[0] == "1 video(s) without complete features left out"
     with pytest.raises(
-        ArgumentError, match=r"5 test videos of the run are not in .* use its own store, or fit again"
+        ArgumentError, match=r"5 test videos of the run are not in .* use the store of the run, or fit again"
     ):
         evaluate(run.path, make_store(15, digest="d3"))
 

@@ -184,7 +184,7 @@ def test_evaluate__repeats_the_fit_and_can_test_on_other_frames(
         features = tiny_features(int(row.video.split(",")[1].removesuffix(".mp4")))
         assert row.prediction == pytest.approx(model.score(features, row.split), abs=1e-6)
     assert other.summary.notes == (
-        "tested on other frames than the run's own: order OO (trained and tested on frames in their "
+        "tested on other frames than in the fit: order OO (trained and tested on frames in their "
         "original order), sampling all",
     )
     with pytest.raises(ArgumentError, match=r"order is 'SO', but the run was trained in order 'OS'"):

@@ -179,7 +179,7 @@ def test_evaluate__on_a_third_data_set_has_no_label_scale(make_store: MakeStore,
     assert all(np.isnan(getattr(third.summary, name).mean) for name in ("rmse_plain", "rmse_calibrated"))
     assert any("RMSE without a mapping is left out" in note for note in third.summary.notes)
     assert any(
-        note.startswith("9 of the 9 measured videos are named as videos in the run's own training parts")
+        note.startswith("9 of the 9 measured videos have names of videos in the run's training parts")
         for note in third.summary.notes
     )
     with pytest.raises(
@@ -263,6 +263,6 @@ def test_compare_runs__on_several_data_sets(make_store: MakeStore, tmp_path: Pat
     result = compare_runs([run.path for run in runs])
     (pair,) = result.pairs
     expected = np.mean(np.subtract(runs[0].metrics.srocc.values, runs[1].metrics.srocc.values))
-    assert pair.comparison.test.mean_difference == pytest.approx(expected)
+    assert pair.test.mean_difference == pytest.approx(expected)
     assert pair.interval is not None
-    assert pair.interval.difference == pair.comparison.test.mean_difference
+    assert pair.interval.difference == pair.test.mean_difference

@@ -1,43 +1,36 @@
 """Comparison of runs on the videos that all of them were tested on, and ensembles of two runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.io import duplicates
 from vqafeat.metrics import evaluate_predictions, map_predictions
-from vqafeat.statistics import (
-    Comparison,
-    Indices,
-    Interval,
-    PairedSplit,
-    Values,
-    bootstrap_paired_difference,
-    compare,
-)
+from vqafeat.statistics import Comparison, Interval, PairedSplit, Values, bootstrap_paired_difference, compare
 from vqafeat.training.joint_store import dataset_number
 from vqafeat.training.predictions import Prediction, summarise
 from vqafeat.training.results import EVERY_MEASURE, METRICS, PREDICTIONS, MetricsSummary, Summary
 from vqafeat.training.run import Run, check_same
 
 _AFTER_A_MAPPING = ("plcc", "rmse")
-# measure → those of the same kind without the mapping
+# measure → the measures of the same kind without the mapping
 _SHOWN_TOO = {"plcc": ("plcc_plain",), "rmse": ("rmse_plain", "rmse_calibrated")}
 _NO_MEAN = "there is no mean over data sets whose label scales differ"
-_SAME = 1e-4  # fits of a mapping end within this of each other, whatever the order of the videos
+_CONFIDENCE = 0.95
+_SAME = 1e-4  # fits of a mapping to the same videos in another order differ by less
 
 
 @dataclass(frozen=True)
-class ComparedPair:
+class ComparedPair(Comparison):
     """The paired test of two runs over the splits, and the bootstrap interval of its mean difference."""
 
-    comparison: Comparison
     interval: Interval
 
 
@@ -59,12 +52,12 @@ class ComparedRuns:
 
     @property
     def runs(self) -> dict[str, Summary]:
-        """Name → the measure over the splits."""
+        """Name of a run's folder → the measure over the splits."""
         return {name: getattr(summary, self.measure) for name, summary in self.summaries.items()}
 
     @property
     def shown_too(self) -> tuple[str, ...]:
-        """The measures to show with this one: those without its mapping."""
+        """The measures of the same kind without the mapping, which are shown as well."""
         return _SHOWN_TOO.get(self.measure, ())
 
     def as_dict(self) -> dict[str, Any]:
@@ -74,11 +67,9 @@ class ComparedRuns:
             plain = {measure: vars(getattr(summary, measure)) for measure in self.shown_too}
             notes = {"few_videos": bool(summary.few_videos), "notes": list(summary.notes)}
             runs[name] = {**vars(self.runs[name]), **plain, **notes}
-        comparisons = []
-        for pair in self.pairs:
-            values = {**vars(pair.comparison), **vars(pair.comparison.test), "interval": vars(pair.interval)}
-            del values["test"]
-            comparisons.append(values)
+        comparisons = [asdict(pair) for pair in self.pairs]
+        for row in comparisons:
+            row.update(row.pop("test"))
         about = {key: getattr(self, key) for key in ("dataset", "measure", "test", "videos")}
         return {**about, "runs": runs, "comparisons": comparisons}
 
@@ -94,8 +85,8 @@ def compare_runs(
     """Compare a measure of runs that were tested on the same videos, by its mean difference over the splits.
 
     The paired test takes the values that the runs recorded for each split. The bootstrap measures each split
-    again in both runs on resampled videos, with its mapping as fitted to the whole test part. On several data
-    sets a split's value is the mean over these, weighted by their test videos; RMSE has none.
+    again in both runs on resampled videos, with the mapping that was fitted to the whole test part. The value
+    of a split on several data sets is the mean over them, weighted by their test videos; RMSE has no mean.
 
     Args:
         measure: one of `vqafeat.training.results.EVERY_MEASURE`.
@@ -109,18 +100,21 @@ def compare_runs(
         check_same(one, two, ("test",))
         _check_same_mapping(one, two, measure)
     first = next(iter(runs.values()))
-    # one order of videos for every pair, whatever the order in a run's files
-    videos = sorted({video for split in first.splits for video in split["test"]})
-    test_parts = _test_parts(first, videos)
-    scores = {name: _scores(run, measure) for name, run in runs.items()}
+    videos = {video for split in first.splits for video in split["test"]}
+    parts = {name: _test_parts(run, measure) for name, run in runs.items()}
     summaries = {name: _summary(run, measure) for name, run in runs.items()}
     series = {name: getattr(summary, measure).values for name, summary in summaries.items()}
     pairs = []
     for tested in compare(series, test, None if baseline is None else _name(baseline)):
-        both = zip(scores[tested.first], scores[tested.second], test_parts, strict=True)
-        splits = [PairedSplit(one, two, *part) for one, two, part in both]
-        interval = _interval(splits, measure, resamples, tested.test.mean_difference)
-        pairs.append(ComparedPair(tested, interval))
+        if measure.startswith("rmse") and len(first.config.datasets) > 1:
+            interval = Interval(measure, nan, nan, nan, _CONFIDENCE, len(videos), 0, _NO_MEAN)
+        else:
+            both = zip(parts[tested.first], parts[tested.second], strict=True)
+            splits = [
+                PairedSplit(own, other, mos, names, groups) for (own, mos, names, groups), (other, *_) in both
+            ]
+            interval = _interval(splits, measure, resamples, tested.test.mean_difference)
+        pairs.append(ComparedPair(**vars(tested), interval=interval))
     return ComparedRuns(first.config.dataset, measure, test, len(videos), summaries, tuple(pairs))
 
 
@@ -135,7 +129,7 @@ def _read_runs(folders: Sequence[Path], baseline: Path | None) -> dict[str, Run]
         folders.append(baseline)
     names = [_name(folder) for folder in folders]
     if twice := duplicates(names):
-        next_step = "give each run once, and rename folders of one name"
+        next_step = "give each run once, and rename folders that have the same name"
         raise ArgumentError(f"several runs are called '{twice[0]}'; {next_step}.")
     if len(folders) < 2:
         given = ", ".join(names) or "none"
@@ -153,7 +147,7 @@ def _check_same_mapping(one: Run, two: Run, measure: str) -> None:
 
 
 def _summary(run: Run, measure: str) -> MetricsSummary:
-    """Return the metrics of a run, whose measure has one value a split."""
+    """Return the metrics of a run; refuse them where the measure lacks values."""
     summary = run.metrics
     if len(getattr(summary, measure).values) != len(run.splits):
         missing = f"no values of '{measure}' for the {len(run.splits)} splits of the run"
@@ -161,54 +155,39 @@ def _summary(run: Run, measure: str) -> MetricsSummary:
     return summary
 
 
-def _dataset_numbers(run: Run, videos: Sequence[str]) -> Indices:
-    return np.array([dataset_number(video, run.config.dataset_names) for video in videos], dtype=np.intp)
-
-
-def _scores(run: Run, measure: str) -> list[Values]:
-    """Return the (video,) values of each split that a measure compares with the labels."""
-    field, scores = "score" if measure == "rmse_calibrated" else "prediction", []
+def _test_parts(
+    run: Run, measure: str
+) -> list[tuple[Values, Values, npt.NDArray[np.str_], npt.NDArray[np.intp] | None]]:
+    """Return each split's test part: what a measure compares with the labels, labels, videos, data sets."""
+    field, parts = "score" if measure == "rmse_calibrated" else "prediction", []
     for number, split in enumerate(run.splits):
-        videos = sorted(split["test"])
-        rows = [run.held_out[number, "test", video] for video in videos]
-        values = np.array([getattr(row, field) for row in rows], dtype=np.float64)
-        if not np.isfinite(values).all():
-            missing = f"no score of '{videos[int(np.isfinite(values).argmin())]}', split {number}"
-            raise WeightsError(f"'{run.path / PREDICTIONS}' has {missing}; run `vqafeat fit` again.")
+        rows = [run.held_out[number, "test", video] for video in sorted(split["test"])]
+        if missing := [row.video for row in rows if not isfinite(getattr(row, field))]:
+            row = f"no score of '{missing[0]}', split {number}"
+            raise WeightsError(f"'{run.path / PREDICTIONS}' has {row}; run `vqafeat fit` again.")
+        values, mos = np.array([(getattr(row, field), row.mos) for row in rows]).T
+        groups = np.array([dataset_number(row.video, run.config.dataset_names) for row in rows])
         if measure in _AFTER_A_MAPPING:
-            mos, groups = np.array([row.mos for row in rows]), _dataset_numbers(run, videos)
             for group in np.unique(groups):
                 own = groups == group
                 values[own], _ = map_predictions(values[own], mos[own], run.config.mapping)
-        scores.append(values)
-    return scores
-
-
-def _test_parts(run: Run, tested: Sequence[str]) -> list[tuple[Values, Indices, Indices | None]]:
-    """Return the labels, the numbers in `tested` and the data sets of each split's test videos."""
-    numbers, parts = {video: number for number, video in enumerate(tested)}, []
-    for number, split in enumerate(run.splits):
-        videos = sorted(split["test"])
-        mos = np.array([run.held_out[number, "test", video].mos for video in videos], dtype=np.float64)
-        rows = np.array([numbers[video] for video in videos], dtype=np.intp)
-        parts.append((mos, rows, _dataset_numbers(run, videos) if len(run.config.datasets) > 1 else None))
+        videos = np.array([row.video for row in rows])
+        parts.append((values, mos, videos, groups if len(run.config.datasets) > 1 else None))
     return parts
 
 
 def _interval(splits: Sequence[PairedSplit], measure: str, resamples: int, difference: float) -> Interval:
-    """Return the bootstrap interval of a mean difference; the runs' own metrics give `difference`."""
+    """Return the bootstrap interval of a mean difference, which is `difference` by the runs' own metrics."""
     kind = measure.partition("_")[0]
-    interval = replace(bootstrap_paired_difference(splits, kind, resamples=resamples), measure=measure)
-    if kind == "rmse" and splits[0].groups is not None:
-        return replace(interval, difference=nan, low=nan, high=nan, resamples=0, note=_NO_MEAN)
+    interval = bootstrap_paired_difference(splits, kind, confidence=_CONFIDENCE, resamples=resamples)
     own, notes = interval.difference, [interval.note] if interval.note else []
     if not np.isclose(difference, own, _SAME, _SAME, equal_nan=True):
-        other = f"but {own:.6g} in {PREDICTIONS}, which the interval is of"
+        other = f"but {own:.6g} in {PREDICTIONS}, from which the interval is computed"
         notes.append(f"the difference is {difference:.6g} in {METRICS}, {other}")
-    return replace(interval, difference=difference, note="; ".join(notes))
+    return replace(interval, measure=measure, difference=difference, note="; ".join(notes))
 
 
-# table XV gives ratios of two decimals
+# table XV of Li et al. gives ratios of two decimals
 KAPPAS = tuple(step / 100 for step in range(101))
 _FEWEST_TO_CHOOSE = 3
 # equal rankings of the same videos may differ this much in SROCC
@@ -219,7 +198,7 @@ _ROUNDING = 1e-12
 class Ensemble:
     """Blended scores of the test parts, κ·first + (1 − κ)·second, and their metrics.
 
-    `kappas` has one κ a split, and `selection` says in words how they were selected.
+    `kappas` has one κ per split, and `selection` says how they were selected.
     """
 
     kappas: tuple[float, ...]
@@ -235,12 +214,12 @@ def ensemble(
     """Blend the scores of two runs on the same splits of a data set, and measure them on the test parts.
 
     Li et al. (TCSVT 2022), equation 17: Q = κ·Q_GRU + (1 − κ)·Q_Transformer. The paper gives one "best ratio"
-    a data set and does not say what it was chosen on; here each split's κ, of 0, 0.01 … 1, is the one with
-    the highest SROCC on that split's validation part, and of several the one closest to 0.5.
+    per data set and does not say how it was selected. Here, κ is one of 0, 0.01 … 1 for each split: the one
+    with the highest SROCC on the validation part, or, of several, the one closest to 0.5.
 
     Args:
-        kappa: for all splits; without it, selected on validation.
-        mapping: before PLCC and RMSE; without it, that of the first run.
+        kappa: for all splits; by default selected on the validation parts.
+        mapping: before PLCC and RMSE; by default that of the first run.
     """
     if kappa is not None and not 0 <= kappa <= 1:
         raise ArgumentError(f"kappa is {kappa}; it has to be between 0 and 1, as 0.5.")
@@ -248,7 +227,11 @@ def ensemble(
     check_same(one, two, verb="blend")
     numbers = range(len(one.splits))
     kappas = tuple(_best_kappa(one, two, number) if kappa is None else kappa for number in numbers)
-    rows = tuple(row for number in numbers for row in _blended(one, two, number, "test", kappas[number]))
+    rows = tuple(
+        replace(own, prediction=kappa * own.prediction + (1 - kappa) * other.prediction, score=nan)
+        for number, kappa in enumerate(kappas)
+        for own, other in _both(one, two, number, "test")
+    )
     selection = "highest SROCC on each split's validation part" if kappa is None else "given"
     mapping = mapping or one.config.mapping
     return Ensemble(kappas, selection, summarise(rows, len(kappas), mapping, []), mapping, rows)
@@ -260,11 +243,10 @@ def _best_kappa(one: Run, two: Run, number: int) -> float:
         few = f"split {number} has {videos} validation video(s), too few to choose kappa on"
         next_step = "fit with a larger one (--ratio 60/20/20 or 40/30/30), or give --kappa"
         raise ArgumentError(f"{few}; {next_step}.")
-    sroccs = []
-    for kappa in KAPPAS:
-        rows = _blended(one, two, number, "validation", kappa)
-        scores, labels = [row.prediction for row in rows], [row.mos for row in rows]
-        sroccs.append(evaluate_predictions(scores, labels, mapping="none").srocc)
+    rows = _both(one, two, number, "validation")
+    first, second, mos = np.array([(own.prediction, other.prediction, own.mos) for own, other in rows]).T
+    blends = [kappa * first + (1 - kappa) * second for kappa in KAPPAS]
+    sroccs = [evaluate_predictions(blend, mos, mapping="none").srocc for blend in blends]
     if np.isnan(sroccs).all():
         constant = f"the validation scores of split {number} are constant in both runs"
         raise ArgumentError(f"{constant}, so no kappa is best; give --kappa.")
@@ -273,10 +255,6 @@ def _best_kappa(one: Run, two: Run, number: int) -> float:
     return min(tied, key=lambda kappa: abs(kappa - 0.5))
 
 
-def _blended(one: Run, two: Run, number: int, part: str, kappa: float) -> list[Prediction]:
-    blended = []
-    for video in one.splits[number][part]:
-        own, other = (run.held_out[number, part, video] for run in (one, two))
-        score = kappa * own.prediction + (1 - kappa) * other.prediction
-        blended.append(replace(own, prediction=score, score=nan))
-    return blended
+def _both(one: Run, two: Run, number: int, part: str) -> list[tuple[Prediction, Prediction]]:
+    videos = one.splits[number][part]
+    return [(one.held_out[number, part, video], two.held_out[number, part, video]) for video in videos]

@@ -1,4 +1,4 @@
-"""Evaluation of a run on a data set: each head on test videos, with what a reader has to know."""
+"""Evaluation of a run on a data set: the metrics of each head, with notes for readers."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from vqafeat.training.predictions import Prediction, summarise
 from vqafeat.training.results import SPLITS, MetricsSummary, read_json
 from vqafeat.training.run import Run
 
-UNKNOWN_TRAINING = "the head's own training videos are not known and may be among the measured ones"
+UNKNOWN_TRAINING = "the training videos of the head are not known and may be among the measured ones"
 CHANGED_SINCE = "the data set's labels or videos have changed since the fit"
 
 NamedSplits = Sequence[Mapping[str, list[str]]]
@@ -28,11 +28,11 @@ NamedSplits = Sequence[Mapping[str, list[str]]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores and metrics, one value a head, of a run on a data set.
+    """The scores of a run on a data set, and its metrics with one value per head.
 
     Attributes:
-        measured_on: in words, for example "the test parts of the run's 10 splits".
-        mapping: what PLCC and RMSE are computed after.
+        measured_on: the measured videos in words, for example "the test parts of the run's 10 splits".
+        mapping: applied before PLCC and RMSE.
     """
 
     measured_on: str
@@ -53,14 +53,14 @@ def evaluate(
 ) -> Evaluation:
     """Measure each head of a run: on its test videos of the run's data set, or on all videos of another one.
 
-    A run on several data sets is measured on one of them at a time, on that one's label scale.
+    A run on several data sets is measured on one of them, on the label scale of that data set.
 
     Args:
-        mapping: what PLCC and RMSE are computed after; without it, the run's own.
+        mapping: applied before PLCC and RMSE; by default the run's mapping.
         skip_missing: leave out videos without complete features instead of refusing.
-        any_features: allow features that were computed differently than the ones in training.
+        any_features: allow features that were computed differently from those in training.
         frame_changes: values of the run's `frame_input` to change in testing: order, sampling, draws.
-        part: official part of the data set whose videos are measured by each head instead.
+        part: official part of the data set, all of whose videos are measured by each head instead.
     """
     config, dataset = Run(run).config, source.dataset
     own = dataset.name in config.dataset_names
@@ -79,7 +79,7 @@ def evaluate(
     if not own:
         notes += _notes_of_other_data(recorded["splits"], model, dataset, sequences.names)
     if frame_input != config.frame_input:
-        notes.append(f"tested on other frames than the run's own: {frame_input.words}")
+        notes.append(f"tested on other frames than in the fit: {frame_input.words}")
     sampler = FrameSampler(frame_input, sequences)
     sampler.check()
     predictions = _score_tests(model, sequences, tests, sampler.testing(config.seed))
@@ -107,9 +107,9 @@ def _score_tests(
 def _select_tests(
     recorded: Mapping[str, Any], model: Model, source: FeatureReader, part: str | None
 ) -> tuple[list[list[str]], str, list[str]]:
-    """Return the videos that each head is measured on, where they come from, in words, and notes.
+    """Return the videos on which each head is measured, what they are in words, and notes.
 
-    They are the test parts of the run's own splits; of a named part or another data set, all videos.
+    They are the test parts of the run's splits, or all videos of a named part or of another data set.
     """
     dataset, splits = source.dataset, _splits_of(recorded["splits"], model, source.dataset.name)
     videos = [video.name for video in dataset.videos if part in (None, video.split)]
@@ -117,7 +117,7 @@ def _select_tests(
         counts = Counter(video.split for video in dataset.videos if video.split)
         known = ", ".join(f"{name} {count}" for name, count in counts.items()) or "no parts"
         missing = f"no video of '{dataset.name}' is in the official part '{part}'"
-        raise ArgumentError(f"{missing}; its label list names {known}.")
+        raise ArgumentError(f"{missing}; its label list has {known}.")
     all_videos = [videos] * len(model.heads)
     of_part = f"the official part '{part}' of " if part else ""
     words = f"all {len(videos)} videos of {of_part}'{dataset.name}'"
@@ -133,7 +133,7 @@ def _select_tests(
         return all_videos, words, [note for note in notes if note]
     if gone := sorted(tested - set(videos)):
         missing = f"{len(gone)} test videos of the run are not in '{source.path}' (first: {gone[0]})"
-        raise ArgumentError(f"{missing}; use its own store, or fit again.")
+        raise ArgumentError(f"{missing}; use the store of the run, or fit again.")
     words = f"the test parts of the run's {len(splits)} splits of '{dataset.name}'"
     notes = [changed, recorded.get("leak", {}).get("note", ""), selection]  # version 1 records no leak
     return own_tests, words, [note for note in notes if note]
@@ -151,7 +151,7 @@ def _refuse_fitted(part: str, videos: Sequence[str], splits: NamedSplits) -> Non
 
 
 def _leak_note(videos: Sequence[str], splits: NamedSplits, dataset: Dataset) -> str:
-    """Return what the measured videos share with the training parts."""
+    """Return a note on contents that are both measured and in a training part, or an empty one."""
     row = {video.name: number for number, video in enumerate(dataset.videos)}
     measured = tuple(row[name] for name in videos)
     trained = [tuple(row[name] for name in split["train"] if name in row) for split in splits]
@@ -161,7 +161,7 @@ def _leak_note(videos: Sequence[str], splits: NamedSplits, dataset: Dataset) -> 
 
 
 def _splits_of(splits: NamedSplits, model: Model, dataset: str) -> NamedSplits:
-    """Return the videos of each split that are from one data set, by their names there; empty if none are."""
+    """Return the splits restricted to the videos of one data set, by their names there; empty if none are."""
     names = model.config.dataset_names
     if dataset not in names:
         return []
@@ -173,14 +173,14 @@ def _splits_of(splits: NamedSplits, model: Model, dataset: str) -> NamedSplits:
 def _notes_of_other_data(
     splits: NamedSplits, model: Model, dataset: Dataset, measured: Sequence[str]
 ) -> list[str]:
-    """Return notes on scales and on videos named as training videos; some data sets hold the same clips."""
+    """Return notes on scales and on names of training videos; some data sets contain the same clips."""
     scales = f"scores are on the scale of '{model.trained_on.name}', labels on that of '{dataset.name}'"
     notes = [f"{scales}: RMSE without a mapping is left out"]
     own = [split for name in model.config.dataset_names for split in _splits_of(splits, model, name)]
     if shared := set(measured) & {name for split in own for name in split["train"]}:
         notes.append(
-            f"{len(shared)} of the {len(measured)} measured videos are named as videos in the run's own "
-            "training parts; if they are the same ones, the metrics flatter the run"
+            f"{len(shared)} of the {len(measured)} measured videos have names of videos in the run's "
+            "training parts; if they are the same videos, the metrics are too good"
         )
     return notes
 
@@ -194,7 +194,7 @@ def _rows_to_measure(
     complete = set(features.complete_rows(source, feature_sets))
     if complete.isdisjoint(rows):
         raise StoreError(
-            f"none of the {len(required)} videos to be measured has complete features '{feature_sets}' in "
+            f"none of the {len(required)} videos to measure has complete features '{feature_sets}' in "
             f"'{source.path}'; run `vqafeat extract --dataset {source.dataset.name}` first."
         )
     return [row for row in rows if row in complete]

@@ -1,7 +1,6 @@
 """The metrics of an evaluation for each group of its videos."""
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,13 @@ _SHORT_SIDES = (480, 720, 1080)
 
 @dataclass(frozen=True)
 class Groups:
-    """Groups in words, their names in the order of display, and video → group (or no group)."""
+    """The groups of videos.
+
+    Attributes:
+        words: what the groups are, for the title of a table.
+        order: the names of the groups in the order of display.
+        of: video → group; a video that is in no group is not in it.
+    """
 
     words: str
     order: tuple[str, ...]
@@ -34,13 +39,13 @@ class Groups:
 
     def __post_init__(self) -> None:
         if strange := sorted(set(self.of.values()) - set(self.order)):
-            known = f"which order ({', '.join(self.order)}) lacks; name each in it"
+            known = f"which are not in order ({', '.join(self.order)}); add them to it"
             raise ArgumentError(f"of names the groups {summarize(strange)}, {known}.")
 
 
 @dataclass(frozen=True)
 class GroupMetrics:
-    """The metrics of one group, one value a head; NaN for a head with fewer than three test videos in it."""
+    """The metrics of one group, one value per head; NaN if it tested fewer than three of the videos."""
 
     name: str
     videos: int
@@ -49,7 +54,10 @@ class GroupMetrics:
 
 @dataclass(frozen=True)
 class GroupEvaluation:
-    """An evaluation by groups with measured videos; `ungrouped` counts the measured videos in no group."""
+    """An evaluation by groups; those without measured videos are left out.
+
+    `ungrouped` is the number of measured videos that are in no group.
+    """
 
     by: str
     words: str
@@ -58,12 +66,12 @@ class GroupEvaluation:
 
 
 def check_grouping(by: str, quality_threshold: float | None = None) -> None:
-    """Refuse what cannot group any videos, before they are measured."""
+    """Refuse a wrong grouping before any video is measured."""
     if not _is_csv(by):
         GROUPINGS.get(by)
     elif not Path(by).is_file():
         known = ", ".join(GROUPINGS)
-        raise ArgumentError(f"by is '{by}', which is no file; give the path of a CSV, or one of {known}.")
+        raise ArgumentError(f"by is '{by}', which is not a file; give the path of a CSV, or one of {known}.")
     if quality_threshold is not None and by != "quality":
         other = f"but the groups are by '{by}'; leave it out, or group by quality"
         raise ArgumentError(f"quality_threshold is {quality_threshold:g}, {other}.")
@@ -76,13 +84,13 @@ def _is_csv(by: str) -> bool:
 def evaluate_groups(
     evaluation: Evaluation, source: FeatureReader, by: str, *, quality_threshold: float | None = None
 ) -> GroupEvaluation:
-    """Return the metrics of each group of the measured videos; PLCC's logistic is fitted on the group alone.
+    """Return the metrics of each group of the measured videos; the mapping is fitted on the group alone.
 
     Source: Li et al. (TCSVT 2022), section IV-C, tables VII (`resolution`), VIII (`class`), IX (`quality`).
 
     Args:
         by: name of a grouping, or path of a CSV with the columns video,group.
-        quality_threshold: for `quality` alone; see `by_quality`.
+        quality_threshold: only for `quality`; see `by_quality`.
     """
     videos = tuple(dict.fromkeys(row.video for row in evaluation.predictions))
     grouped = group_videos(by, source, videos, quality_threshold)
@@ -108,24 +116,20 @@ def group_videos(
 
 
 def group_metrics(rows: Sequence[Prediction], heads: int, mapping: str) -> MetricsSummary:
-    """Return the metrics of some test videos head by head; NaN and a note for a head with under three."""
-    videos = Counter(row.split for row in rows)
-    few = sum(videos[head] < FEWEST_TO_MEASURE for head in range(heads))
-    count = f"fewer than {FEWEST_TO_MEASURE} of the group's videos are in the split"
-    notes = [f"{few} of {heads} heads not measured: {count}"] if few else []
-    return summarise(rows, heads, mapping, notes, fewest=FEWEST_TO_MEASURE)
+    """Return the metrics of some test videos, one value per head; NaN where it tested fewer than three."""
+    return summarise(rows, heads, mapping, [], fewest=FEWEST_TO_MEASURE)
 
 
 def by_resolution(source: FeatureReader, videos: Sequence[str]) -> Groups:
     """1080p, 720p, <=480p as in table VII of Li et al., and the others.
 
-    With the 57 grey videos of YouTube-UGC left out, these borders give the paper's numbers, 427, 566 and 448
-    videos, on the published sizes of KoNViD-1k, LIVE-VQC and YouTube-UGC; all other videos, among them the
-    whole 540p of KoNViD-1k, are in none of its classes.
+    On the published sizes of KoNViD-1k, LIVE-VQC and YouTube-UGC without its 57 grey videos, these limits
+    give the paper's numbers, 427, 566 and 448 videos. The other videos, such as the 540p of KoNViD-1k, are in
+    none of its classes.
     """
     of = {video: _li_class(*size) for video, size in _sizes(source, videos).items()}
     words = "1080p is 1920x1080, 720p is 1280x720, <=480p fits in 720x480, as in table VII of Li et al."
-    return Groups(f"{words}; 'other' are in none of these", ("1080p", "720p", "<=480p", "other"), of)
+    return Groups(f"{words}; 'other' is the rest", ("1080p", "720p", "<=480p", "other"), of)
 
 
 def _li_class(width: int, height: int) -> str:
@@ -141,7 +145,7 @@ def by_short_side(source: FeatureReader, videos: Sequence[str]) -> Groups:
     names = (*(f"<={side}p" for side in _SHORT_SIDES), f">{_SHORT_SIDES[-1]}p")
     sizes = _sizes(source, videos)
     of = {video: names[bisect_left(_SHORT_SIDES, min(size))] for video, size in sizes.items()}
-    return Groups("by the shorter side in samples, each class without the ones before", names, of)
+    return Groups("by the shorter side in samples; each class excludes the ones before it", names, of)
 
 
 def by_class(source: FeatureReader, videos: Sequence[str]) -> Groups:
@@ -150,14 +154,14 @@ def by_class(source: FeatureReader, videos: Sequence[str]) -> Groups:
     manifest = load_manifest(dataset) if dataset in manifest_names() else None
     if manifest is None or not manifest.class_pattern:
         able = ", ".join(name for name in manifest_names() if load_manifest(name).class_pattern)
-        message = f"names in '{dataset}' do not tell the content class (those of {able} do)"
+        message = f"names in '{dataset}' do not contain the content class (those of {able} do)"
         raise ArgumentError(f"by is 'class', but {message}; {_USE_CSV}.")
     of = _complete({video: manifest.class_of(video) for video in videos}, "a content class in their name")
-    return Groups(f"content classes that names in '{dataset}' hold", tuple(sorted(set(of.values()))), of)
+    return Groups(f"content classes in the names of '{dataset}'", tuple(sorted(set(of.values()))), of)
 
 
 def by_quality(source: FeatureReader, videos: Sequence[str], threshold: float | None = None) -> Groups:
-    """Low and high; `threshold` is the smallest high label, None the middle of the data set's range."""
+    """Low and high; `threshold` is the smallest high label, by default the middle of the data set's range."""
     dataset = source.dataset
     low, high = dataset.mos_range
     threshold = (low + high) / 2 if threshold is None else threshold
@@ -166,7 +170,7 @@ def by_quality(source: FeatureReader, videos: Sequence[str], threshold: float | 
         raise ArgumentError(f"quality_threshold is {threshold:g}; {allowed}.")
     mos = {video.name: video.mos for video in dataset.videos}
     of = {video: "low" if mos[video] < threshold else "high" for video in videos}
-    return Groups(f"low is {dataset.score_name} below {threshold:g}, high the rest", ("low", "high"), of)
+    return Groups(f"low is {dataset.score_name} below {threshold:g}, high is the rest", ("low", "high"), of)
 
 
 def by_part(source: FeatureReader, videos: Sequence[str]) -> Groups:
@@ -184,9 +188,9 @@ def _by_csv(videos: Sequence[str], path: Path) -> Groups:
     rows = [(video, group) for _, (video, group) in table.rows]
     if twice := duplicates([video for video, _ in rows]):
         count = f"more than one row for {len(twice)} video(s) (first: {twice[0]})"
-        raise ArgumentError(f"'{path}' has {count}; keep one row a video.")
+        raise ArgumentError(f"'{path}' has {count}; keep one row per video.")
     group_of = dict(rows)
-    next_step = "add them, with an empty group where they belong to none"
+    next_step = "add them, with an empty group if they belong to none"
     _complete({video: group_of.get(video) for video in videos}, f"a row in '{path}'", next_step)
     of = {video: group for video, group in rows if group}
     return Groups(f"groups of '{path}'", tuple(dict.fromkeys(of.values())), of)

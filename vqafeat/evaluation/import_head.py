@@ -1,4 +1,4 @@
-"""Run folders of heads that the released code of VSFA, MDTVSFA or Li et al. trained."""
+"""Import of released heads of VSFA, MDTVSFA or Li et al. as run folders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +17,11 @@ from vqafeat.metrics import DEFAULT_MAPPING
 from vqafeat.training import results
 from vqafeat.training.run_config import RunConfig, TrainingDataset, software_versions
 
-# VQAmodel.py of MDTVSFA and of TCSVT-2022-BVQA call data sets by a letter
+# VQAmodel.py of MDTVSFA and of TCSVT-2022-BVQA name data sets by a letter
 _DATASETS = ("konvid", "cvd2014", "live-qualcomm", "live-vqc", "youtube-ugc", "lsvq")
 _LETTERS = dict(zip("KCLNYQ", _DATASETS, strict=True))
 _LINES = "lm."  # prefix of the parameters of each data set's linear mapping
-_SPATIAL = "resnet50"
-# Li et al. join spatial features of a quality-aware ResNet-50 and motion features, 4096 + 512
+# Li et al. join features of a quality-aware ResNet-50 and motion features, 4096 + 512 channels
 _FEATURES_BY_WIDTH = {4608: "iqa-resnet50+slowfast-fast"}
 
 _LINEAR = ("weight", "bias")
@@ -31,9 +30,11 @@ _GRU = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 @dataclass(frozen=True)
 class Layout:
-    """The layers of a released network, released name → name in this package's `head`.
+    """The layers of a released network.
 
-    `others` starts the names of parameters that are not layers of the head.
+    Attributes:
+        layers: released name → name in this package's `head`.
+        others: prefix of the parameters that are not part of the head.
     """
 
     head: str
@@ -86,9 +87,9 @@ _LAYOUTS = (
 def read_head(
     released: Mapping[str, Tensor], where: str, dataset: str
 ) -> tuple[str, int, dict[str, Any], dict[str, Tensor]]:
-    """Return a released head as name, channels, options and those of its weights that the file holds.
+    """Return the name, channels and options of a released head, and the weights in the file.
 
-    `where` names the file in messages; of several data sets in it, the score is on the scale of `dataset`.
+    `where` names the file in messages. A head with several data sets scores on the scale of `dataset`.
     """
     differences = [(layout, layout.problems(released)) for layout in _LAYOUTS]
     layout, problems = min(differences, key=lambda pair: len(pair[1]))
@@ -97,7 +98,7 @@ def read_head(
         raise WeightsError(f"{where} is not {layout.described}: {listed}. Expected are {expected}.")
     weights = {own: released[name].float() for name, own in layout.names.items()}
     prefix = "inner." if layout.head == "mdtvsfa" else ""
-    # by counts, since a weight of another shape is refused when it is loaded
+    # from the numbers of values, because shapes are checked when the weights are loaded
     reduced = weights[f"{prefix}reduce.linear.bias"].numel()
     channels = weights[f"{prefix}reduce.linear.weight"].numel() // max(reduced, 1)
     options: dict[str, Any] = {"reduced": reduced, "hidden": weights[f"{prefix}score.weight"].numel()}
@@ -136,21 +137,21 @@ def import_head(
     """Make a run folder of a released head of VSFA, MDTVSFA or Li et al., and return it.
 
     Args:
-        path: the state dict, for example VSFA.pt or MDTVSFA.pt; the names in it say which head it is.
+        path: the state dict, for example VSFA.pt or MDTVSFA.pt; its names determine the head.
         score_scale: of VSFA, the largest MOS, by which its labels were divided; by default of `mos_range`.
-        dataset: the data set that it was trained on; of several, the one whose scale the score is to have.
-        feature_sets: by default by their width: 4608 is Li et al.'s fusion, else GAP ‖ GSP of ResNet-50.
+        dataset: the data set of the training; of several, the one on whose scale the head is to score.
+        feature_sets: by default, for 4608 channels Li et al.'s fusion, else GAP ‖ GSP of ResNet-50.
     """
     if score_scale is not None and not score_scale > 0:
         allowed = "it has to be the largest label of its data set, as 4.64 for KoNViD-1k"
         raise ArgumentError(f"score_scale is {score_scale}; {allowed}.")
     if out.exists():
-        raise ArgumentError(f"'{out}' is there already; name another folder with --out.")
+        raise ArgumentError(f"'{out}' exists; name another folder with --out.")
     where = f"weights file '{path}'"
     name, channels, options, weights = read_head(read_state_dict(path), where, dataset)
     on_label_scale = name == "mdtvsfa"
     if on_label_scale and score_scale is not None:
-        line = f"{where} brings the line to the labels of '{dataset}' with it"
+        line = f"{where} maps its outputs to the labels of '{dataset}'"
         raise ArgumentError(f"score_scale is {score_scale}, but {line}; leave --largest-label out.")
     options = head_options(name, options)
     head = build_head(name, channels, options)
@@ -161,7 +162,7 @@ def import_head(
         options=options,
         recipe={},
         seed=0,
-        feature_sets=feature_sets or _FEATURES_BY_WIDTH.get(channels, _SPATIAL),
+        feature_sets=feature_sets or _FEATURES_BY_WIDTH.get(channels, "resnet50"),
         identities={},
         channels=channels,
         datasets=(TrainingDataset(dataset, "", score_name, mos_range, (scaling,)),),

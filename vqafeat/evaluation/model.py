@@ -1,4 +1,4 @@
-"""A trained model: the heads of a run folder, one a split; load it, and score features or videos."""
+"""A trained model: the heads of a run folder, one per split, which score features or videos."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from vqafeat.evaluation.predict import ScoredVideo
 
 Values = npt.NDArray[np.float64]
-Splits = Sequence[int] | int | None  # whose heads to use; None for all heads of the run
-# rows of a video that each draw takes, in the order in which a head sees them; None for all in order
+Splits = Sequence[int] | int | None  # the splits whose heads to use; None for all
+# the rows of a video in each draw, in the order in which a head sees them; None for all in order
 Draws = Sequence[Index | None]
 _WHOLE: Draws = (None,)
 
@@ -35,8 +35,8 @@ class Model:
     """The heads of a run, ready to score; scores are on the label scale of a data set of their training.
 
     Args:
-        heads: one a split; heads with several label scales are built for that of `scale_of`.
-        scale_of: the data set whose label scale scores are on; without it, the run's first.
+        heads: one per split; heads with several label scales are built for the scale of `scale_of`.
+        scale_of: the data set on whose label scale scores are; by default the run's first.
         calibrations: without them, scores are the output of the heads.
         folder: of the run; without it, the training videos are not known.
     """
@@ -59,14 +59,14 @@ class Model:
 
     @classmethod
     def load(cls, folder: str | Path, scale_of: str | None = None, calibrated: bool = True) -> "Model":
-        """Load a finished run; if not `calibrated`, scores are the heads' own output."""
+        """Load a finished run; if not `calibrated`, scores are the output of the heads."""
         results.read_json(Path(folder) / results.METRICS)  # refuses a run that is not finished
         run = Run(folder)
         config, options = run.config, dict(run.config.options)
         if config.head not in HEADS:
-            unknown = f"run '{folder}' has the head '{config.head}', which this vqafeat does not know"
-            raise WeightsError(f"{unknown}; known are: {', '.join(HEADS)}.")
-        # an imported head keeps the scale that it was made for
+            unknown = f"run '{folder}' has the head '{config.head}', which this vqafeat does not have"
+            raise WeightsError(f"{unknown}; it has {', '.join(HEADS)}.")
+        # an imported head keeps its scale
         if len(config.datasets) > 1 and options.get("datasets"):
             options["scale_of"] = dataset_with_scale(config, scale_of).name
         heads = []
@@ -85,7 +85,7 @@ class Model:
 
     @property
     def scale(self) -> str:
-        """The meaning of a score, as "MOS of konvid, 1.22 to 4.64, calibrated on validation videos"."""
+        """The meaning of a score: "MOS of konvid, 1.22 to 4.64, calibrated on validation videos"."""
         low, high = self.trained_on.mos_range
         labels = f"{self.trained_on.score_name} of {self.trained_on.name}, {low:g} to {high:g}"
         loss = self.config.recipe.get("loss", "l1")
@@ -93,7 +93,7 @@ class Model:
             return f"{labels}, {calibration_words(self.calibrations)}"
         if on_label_scale(loss):
             return f"{labels}, not calibrated"
-        return f"not calibrated: a scale that the loss '{loss}' leaves open, rising with {labels}"
+        return f"not calibrated: an arbitrary scale (loss '{loss}') that rises with {labels}"
 
     def predict(
         self,
@@ -105,11 +105,11 @@ class Model:
         any_features: bool = False,
         raw: "RawGeometry | None" = None,
     ) -> "ScoredVideo":
-        """Decode a video and score it, with the options of `Scorer`; `raw` is how a .yuv file is read.
+        """Decode a video and score it, with the options of `Scorer`; `raw` describes a .yuv file.
 
         `Scorer` scores several videos without loading the networks again.
         """
-        # imported here, since features are scored without decoders and networks
+        # imported here, because scoring features needs no decoders and networks
         from vqafeat.evaluation.predict import Scorer
 
         return Scorer(self, weights or {}, split, any_features, held_out).score(Path(video), raw)
@@ -122,23 +122,23 @@ class Model:
         name: str = "features",
         splits: Splits = None,
     ) -> float:
-        """Return the score of one video by the features of all its frames: the mean over heads.
+        """Return the score of a video from the features of all its frames: the mean over heads.
 
         Args:
             frames: (time, channel).
             seconds: (time,) presentation times, which sampling by rate needs.
-            name: of the video's file, which decides the frames of a random sampling.
+            name: of the video's file; it seeds random sampling.
         """
         features = frames.numpy(force=True) if isinstance(frames, torch.Tensor) else np.asarray(frames)
         return self.score(features, splits, self.draws(name, len(features), seconds))
 
     def draws(self, name: str, count: int, seconds: Values | None) -> Draws:
-        """Return the rows that the heads take of a video with `count` rows, as in a test."""
+        """Return the rows of a video with `count` rows that the heads are given, as in testing."""
         video = VideoRows(name, count, lambda: seconds)
         return indices_in_testing(self.config.frame_input, video, self.config.seed)
 
     def outputs(self, features: npt.NDArray[Any], splits: Splits = None, draws: Draws = _WHOLE) -> Values:
-        """Return (head,) outputs for (frame, channel) features: means over the draws, not calibrated."""
+        """Return uncalibrated (head,) outputs for (frame, channel) features, the means over the draws."""
         numbers = self.splits_of(splits)
         lines, outputs = self.trained_on.lines, np.empty((len(draws), len(numbers)))
         for draw, rows in enumerate(draws):
@@ -150,18 +150,18 @@ class Model:
         return np.asarray(outputs.mean(axis=0))
 
     def calibrated(self, outputs: Values, splits: Splits = None) -> Values:
-        """Return the scores that (head,) outputs stand for; without calibrations, the outputs."""
+        """Return the calibrated scores of (head,) outputs; without calibrations, the outputs."""
         pairs = zip(self.splits_of(splits), outputs, strict=True)
         return np.array([float(self._calibrated(number, output)) for number, output in pairs])
 
     def score(self, features: npt.NDArray[Any], splits: Splits = None, draws: Draws = _WHOLE) -> float:
-        """Return the score of one video, the mean over heads; see `outputs`."""
+        """Return the score of a video, the mean over heads; see `outputs`."""
         return float(np.mean(self.calibrated(self.outputs(features, splits, draws), splits)))
 
     def frame_scores(self, features: npt.NDArray[Any], splits: Splits = None, pooled: bool = True) -> Values:
-        """Return (frame,) scores on the score's scale; if not `pooled`, before the temporal pooling.
+        """Return (frame,) scores on the scale of the video's score, with the temporal pooling if `pooled`.
 
-        The mean of the pooled ones is the video's score, unless the head bounds the pooled score or a
+        The mean of the pooled ones is the video's score, unless the head limits the pooled score or a
         calibrated score reaches an end of the label scale.
         """
         frames, lengths = self._checked(features)
@@ -177,7 +177,7 @@ class Model:
     def frame_curve(
         self, features: npt.NDArray[Any], splits: Splits, draws: Draws
     ) -> tuple[npt.NDArray[np.intp], Values]:
-        """Return the rows that the draws take, rising, with repeats, and their scores."""
+        """Return the rows of all draws in rising order, with repeats, and their scores."""
         rows = np.concatenate([np.arange(len(features)) if draw is None else draw for draw in draws])
         scores = np.concatenate([self.frame_scores(take(features, draw), splits) for draw in draws])
         order = np.argsort(rows, kind="stable")
@@ -189,28 +189,28 @@ class Model:
         return self.calibrations[split].scores(outputs)
 
     def _checked(self, features: npt.NDArray[Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the frames in float32 and their number, as heads take them."""
+        """Return the frames in float32 and their number, as heads expect them."""
         _, channels = checked_shape(features, "the video")
         if channels != self.config.channels:
-            takes = f"the model takes {self.config.channels} ('{self.config.feature_sets}')"
-            next_step = "extract the feature sets that it was trained on"
-            raise ArgumentError(f"the features have {channels} channels, {takes}; {next_step}.")
+            needs = f"the model needs {self.config.channels} ('{self.config.feature_sets}')"
+            next_step = "extract the feature sets on which it was trained"
+            raise ArgumentError(f"the features have {channels} channels, {needs}; {next_step}.")
         return as_tensor(features).float(), torch.tensor([len(features)])
 
     def check_identity(self, feature_set: str, identity: FeatureSetIdentity) -> None:
-        """Refuse features that were computed differently than in training, unknown for imported heads."""
+        """Refuse features that were computed differently than in training, if their identity is known."""
         if feature_set not in self.config.identities:
             return
         trained = FeatureSetIdentity(**self.config.identities[feature_set])
         if trained != identity:
             raise IdentityError(
                 f"features '{feature_set}' were computed differently from those of the training (training "
-                f"against these): {trained.differences(identity)}. Extract them the model's way, or pass "
+                f"against these): {trained.differences(identity)}. Extract them as in the training, or pass "
                 "--any-features if the difference does not matter."
             )
 
     def splits_of(self, splits: Splits) -> tuple[int, ...]:
-        """Return the numbers of the named splits, or of all without any."""
+        """Return the numbers of `splits` as a tuple."""
         count = len(self.heads)
         if splits is None:
             return tuple(range(count))

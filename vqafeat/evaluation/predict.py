@@ -27,9 +27,9 @@ class ScoreChecks:
     """What is known of the training of a model, to warn of scores that cannot be trusted.
 
     Attributes:
-        fitted_on: SHA-256 of a video's file → its name, and the splits whose heads it trained or selected;
-            empty where the run does not know the files (earlier version, imported head or features).
-        features: range of the training videos' features; None if unknown.
+        fitted_on: SHA-256 of a video's file → its name, and the splits whose heads it trained or selected.
+            It is empty if the run does not know the files (earlier version, imported head or features).
+        features: statistics of the training videos' features; None if unknown.
         rmse: of the calibrated scores of test videos; NaN if unknown.
     """
 
@@ -39,7 +39,7 @@ class ScoreChecks:
 
     @classmethod
     def of(cls, model: Model) -> "ScoreChecks":
-        """Read them from the run folder of a model; runs of earlier versions know less."""
+        """Return what the run folder of a model has; runs of earlier versions have less."""
         if model.folder is None:
             return cls({})
         recorded = read_json(model.folder / SPLITS)
@@ -57,14 +57,14 @@ class ScoreChecks:
         return cls(fitted_on, read_training_features(model.folder), own.rmse_calibrated.mean)
 
     def held_out(self, sha256: str, splits: Sequence[int]) -> tuple[int, ...]:
-        """Return those of the splits whose heads were not fitted on the file with this digest."""
+        """Return the splits, of those given, whose heads were not fitted on the file with this digest."""
         _, seen = self.fitted_on.get(sha256, ("", frozenset()))
         return tuple(number for number in splits if number not in seen)
 
     def warnings(
         self, sha256: str, splits: Sequence[int], scores: Values, features: npt.NDArray[Any], model: Model
     ) -> tuple[str, ...]:
-        """Return what a reader has to know of the (head,) scores that `splits` gave a video.
+        """Return warnings about the (head,) scores of a video by the heads of `splits`.
 
         `sha256` is that of the video's file; `features` are (frame, channel).
         """
@@ -89,7 +89,7 @@ class ScoreChecks:
             messages += [f"{count} of {len(splits)} heads: {note}" for note, count in notes.items() if note]
         if self.features is not None and (distance := self.features.relative_distance(features)) > 1:
             far = f"{distance:.2g} times as far from the training videos as the farthest of them"
-            messages.append(f"its features are outside of what training saw: {far}")
+            messages.append(f"its features are unlike those of the training: {far}")
         return tuple(messages)
 
 
@@ -98,13 +98,13 @@ class ScoredVideo:
     """The score of one video.
 
     Attributes:
-        score: mean over the heads, on the scale of the data set that the model was trained on.
+        score: mean over the heads, on the label scale of a data set of the training.
         head_scores, splits: (head,) each.
-        scale: what a score means, in words.
-        calibrated: whether the scores are on the labels' scale, or the heads' own output.
-        frames, seconds: (frame,) rising indices and times of the decoded frames that the model took.
+        scale: the meaning of a score, in words.
+        calibrated: whether the scores are on the labels' scale, or outputs of the heads.
+        frames, seconds: (frame,) rising indices and times of the decoded frames that the heads were given.
         frame_scores: (frame,) see `Model.frame_scores`.
-        warnings: what a reader has to know before trusting the score.
+        warnings: why the score may not be trusted.
     """
 
     path: Path
@@ -120,7 +120,7 @@ class ScoredVideo:
 
     @property
     def std(self) -> float:
-        """The sample deviation (n − 1) over the heads; NaN for one head."""
+        """The sample standard deviation (n − 1) over the heads; NaN for one head."""
         return _std(self.head_scores)
 
     def __repr__(self) -> str:
@@ -135,10 +135,10 @@ class Scorer:
     """A trained model with the networks that it needs.
 
     Args:
-        weights: backbone → weights, where the model's record does not name them or their file has moved.
-        split: whose head to use; without it, the score is the mean over all.
+        weights: backbone → weights, where the run does not name them or their file was moved.
+        split: the split whose head to use; by default, the score is the mean over all heads.
         any_features: allow networks or decoders other than those of the training.
-        held_out: score a training video only by the heads that were not fitted on it.
+        held_out: score a training video only with the heads that were not fitted on it.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Scorer:
         if held_out and not self.checks.fitted_on:
             raise ArgumentError(
                 "held_out needs a run that knows the files of its videos; this one is of an earlier version, "
-                "imported, or on imported features. Leave --held-out out, or fit again."
+                "imported, or on imported features. Leave out --held-out, or fit again."
             )
         self._extractors = _build_extractors(model, weights)
         if not any_features:
@@ -192,13 +192,13 @@ class Scorer:
         try:
             draws = model.draws(path.name, len(features.frame), seconds)
         except StoreError as error:
-            # one odd video is reported in its place and does not stop the others
+            # an error of one video does not stop the others
             raise VideoError("cannot-sample", str(error)) from error
         digest = str(video.table.source["sha256"])
         splits = self.checks.held_out(digest, self._splits) if self._held_out else self._splits
         if not splits:
             heads = "the requested head" if len(self._splits) < len(model.heads) else "every head"
-            message = f"'{path}': {heads} was fitted on this video, so none can score it as held out."
+            message = f"'{path}': {heads} was fitted on this video, so no head can score it as held out."
             raise VideoError("seen-in-training", message)
         scores = model.calibrated(model.outputs(features.values, splits, draws), splits)
         rows, frame_scores = model.frame_curve(features.values, splits, draws)
@@ -217,13 +217,13 @@ class Scorer:
 
 
 def _build_extractors(model: Model, weights: Mapping[str, str | Path]) -> list[feature_sets.FeatureExtractor]:
-    """Return what makes the features of the training, of one feature set after another."""
+    """Return the extractors of the feature sets of the training, in their order."""
     names = split_feature_sets(model.config.feature_sets)
     backbones = feature_sets.backbone_names(names)
     if foreign := [name for name in backbones if name not in BACKBONES]:
         raise ArgumentError(
-            f"the model was trained on features '{foreign[0]}', which no network here makes; "
-            "it can be measured on stored features with `vqafeat evaluate`, but score no new video."
+            f"the model was trained on features '{foreign[0]}', which are of no known backbone, so it cannot "
+            "score new videos; measure it on stored features with `vqafeat evaluate`."
         )
     files = {name: str(weights.get(name) or _recorded_weights(model, name)) for name in backbones}
     extractors: list[feature_sets.FeatureExtractor] = []
@@ -236,7 +236,7 @@ def _build_extractors(model: Model, weights: Mapping[str, str | Path]) -> list[f
 
 
 def _recorded_weights(model: Model, backbone: str) -> str:
-    """Return the weights that reproduce the features of the training, as `load_network` takes them."""
+    """Return the weights that reproduce the features of the training, in the form for `load_network`."""
     identities = model.config.identities.values()
     recorded = (str(identity["weights"]) for identity in identities if identity["network"] == backbone)
     described = next(recorded, "imagenet")

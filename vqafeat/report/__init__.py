@@ -1,4 +1,4 @@
-"""One self-contained page for finished runs: their scores, their errors, and everything that decided them."""
+"""A self-contained HTML page of finished runs: their metrics, scores, errors and configuration."""
 
 from vqafeat.report.build import build_report
 from vqafeat.report.content import Report

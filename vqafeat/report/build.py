@@ -1,11 +1,12 @@
-"""From finished run folders and filled tables to a page."""
+"""The content of a report page, from run folders and filled tables."""
 
 import csv
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from math import isfinite, nan
 from pathlib import Path
 from urllib.parse import quote
@@ -16,18 +17,9 @@ from vqafeat.datasets import FileRules, load_manifest, manifest_names
 from vqafeat.datasets.locate import VIDEO_EXTENSIONS, VideoIndex, candidate_files, index_videos
 from vqafeat.errors import ArgumentError, DatasetError, StoreError, WeightsError
 from vqafeat.evaluation.model import Model
-from vqafeat.metrics import fit_logistic
+from vqafeat.metrics import LogisticFit, fit_logistic
 from vqafeat.remote import StorePath
-from vqafeat.report.content import (
-    ALL_SPLITS,
-    FittedCurve,
-    FrameCurve,
-    Report,
-    ReportRun,
-    ReportVideo,
-    ScoreTable,
-    TrainingCurve,
-)
+from vqafeat.report.content import ALL_SPLITS, FrameCurve, Report, ReportRun, ReportVideo, TrainingCurve
 from vqafeat.report.tables import WrittenTable
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.store.features import fuse, split_feature_sets
@@ -38,13 +30,14 @@ from vqafeat.training.results import CURVE, reading
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig
 
-MOST_POINTS = 1500  # more than a screen has columns
+MOST_POINTS = 1500  # of a curve, about one for each column of a screen
+_FEWEST_TO_FIT = 2
 NO_STORE = "Give --store FOLDER to `vqafeat report` to see the score of each frame."
 NOT_TESTED = "Only the heads that tested a video score its frames, and this video is in no test part."
 
 
 def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, most: int) -> ReportRun:
-    """Return a run with frame curves of its worst test videos, and why each other video has none.
+    """Return a run with frame curves of its worst test videos, and the reason why another video has none.
 
     Args:
         folder: of the run.
@@ -52,13 +45,13 @@ def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, mos
         most: number of videos whose frames are scored, shared among the run's data sets.
     """
     worst = worst_videos(run)
-    reasons = dict.fromkeys(range(len(run.videos)), NOT_TESTED)
     not_selected = (
         f"With --curves {most}, `vqafeat report` scores the frames of at most {most} test video(s) of a run, "
         f"those with the largest errors. Give a larger number to see the score of each frame of this video."
     )
+    reasons = dict.fromkeys(run.videos, NOT_TESTED)
     reasons |= dict.fromkeys(worst, NO_STORE if store is None else not_selected)
-    curves, notes, datasets = list[FrameCurve](), list(run.notes), run.config.datasets
+    curves, notes, datasets = dict[str, FrameCurve](), list(run.notes), run.config.datasets
     for number, dataset in enumerate(datasets):
         videos = [video for video in worst if run.videos[video].dataset == dataset.name]
         selected = videos[: most // len(datasets) + (number < most % len(datasets))]
@@ -75,34 +68,27 @@ def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, mos
             continue
         for video in selected:
             try:
-                curves.append(_frame_curve(run, video, model, features))
-                reasons[video] = ""
+                curves[video] = _frame_curve(run, video, model, features)
+                del reasons[video]
             except StoreError as error:
                 reasons[video] = f"No score of each frame: {error}"
-    return replace(run, frames=tuple(curves), no_frames=tuple(reasons.values()), notes=tuple(notes))
+    return replace(run, frames=curves, no_frames=reasons, notes=tuple(notes))
 
 
-def _tested_rows(run: ReportRun) -> dict[int, list[int]]:
-    """Return the rows of the score table that test each video."""
-    rows = defaultdict[int, list[int]](list)
-    for row, (part, video) in enumerate(zip(run.scores.part, run.scores.video, strict=True)):
-        if part == "test":
-            rows[video].append(row)
-    return rows
-
-
-def worst_videos(run: ReportRun) -> list[int]:
+def worst_videos(run: ReportRun) -> list[str]:
     """Return the run's test videos, those with the largest mean error over their splits first."""
-    errors = {
-        video: abs(float(np.mean([run.scores.error[row] for row in rows])))
-        for video, rows in _tested_rows(run).items()
-    }
-    return sorted(errors, key=lambda video: (-errors[video], run.videos[video].name))
+    errors = defaultdict[str, list[float]](list)
+    for row in run.scores:
+        if row.part == "test":
+            errors[row.video].append(row.score - row.mos)
+    sizes = {video: abs(float(np.mean(own))) for video, own in errors.items()}
+    return sorted(sizes, key=lambda video: (-sizes[video], run.videos[video].name))
 
 
-def _frame_curve(run: ReportRun, video: int, model: Model, store: FeatureStore) -> FrameCurve:
-    """Score the frames of a video as the run's test did; a frame in several draws has its mean."""
-    name, splits = run.videos[video].name, [run.scores.split[row] for row in _tested_rows(run)[video]]
+def _frame_curve(run: ReportRun, video: str, model: Model, store: FeatureStore) -> FrameCurve:
+    """Score the frames of a video as its test did; a frame in several draws gets the mean of its scores."""
+    name = run.videos[video].name
+    splits = [row.split for row in run.scores if (row.part, row.video) == ("test", video)]
     feature_sets = split_feature_sets(run.config.feature_sets)
     for feature_set in feature_sets:
         if not store.is_complete(feature_set, name):
@@ -122,19 +108,19 @@ def _frame_curve(run: ReportRun, video: int, model: Model, store: FeatureStore) 
     scores = (total[kept] / taken[kept]).tolist()
     # players count from the first frame
     times = [] if seconds is None else (seconds[features.frame][kept] - seconds[0]).round(4).tolist()
-    return FrameCurve(video, tuple(splits), tuple(times), tuple(float(f"{score:.6g}") for score in scores))
+    return FrameCurve(tuple(splits), tuple(times), tuple(float(f"{score:.6g}") for score in scores))
 
 
 class VideoFolder:
-    """The video files below a folder, which are found as in an extraction, for a page in `page_folder`."""
+    """The video files below a folder, located as in an extraction, for a page in `page_folder`."""
 
     def __init__(self, root: Path, page_folder: Path) -> None:
         next_step = "name the folder that holds the video files."
         if not root.is_dir():
-            raise DatasetError(f"videos is '{root}', which is no folder; {next_step}")
+            raise DatasetError(f"videos is '{root}', which is not a folder; {next_step}")
         if not index_videos(root, FileRules()).files:
             kinds = ", ".join(VIDEO_EXTENSIONS[:4])
-            raise DatasetError(f"videos is '{root}', which holds no video file ({kinds} …); {next_step}")
+            raise DatasetError(f"videos is '{root}', which has no video files ({kinds} …); {next_step}")
         self._root, self._page_folder = root, page_folder
         self._index = cache(self._index_of)
 
@@ -144,7 +130,7 @@ class VideoFolder:
         return rules, index_videos(self._root, rules)
 
     def address(self, dataset: str, name: str) -> str:
-        """Return a video's address relative to the page, percent-encoded; empty unless one file fits."""
+        """Return a video's address relative to the page, percent-encoded; empty unless one file matches."""
         rules, index = self._index(dataset)
         files = candidate_files([name], rules, index)[name]
         if len(files) != 1:
@@ -152,9 +138,6 @@ class VideoFolder:
         path = os.path.relpath(self._root / files[0], self._page_folder)
         # a path that is not UTF-8 keeps its bytes
         return quote(os.fsencode(Path(path).as_posix()))
-
-
-_FEWEST_TO_FIT = 2
 
 
 def build_report(
@@ -177,16 +160,17 @@ def build_report(
         curves: number of videos of each run, the worst first, whose frames are scored.
 
     Raises:
-        WeightsError: a folder is no finished run, is damaged, or holds no score.
-        DatasetError: `videos` is no folder or holds no video file, or a table cannot be read.
+        WeightsError: a folder is not a finished run, is damaged, or has no scores.
+        DatasetError: `videos` is not a folder or has no video files, or a table cannot be read.
     """
     if not (folders or tables) or len({folder.resolve() for folder in folders}) < len(folders):
         given = ", ".join(map(str, folders)) or "none"
-        raise ArgumentError(f"runs are {given}; name at least one run folder, and each of them once.")
+        raise ArgumentError(f"runs are {given}; name at least one run folder, and each only once.")
     if curves < 0:
         raise ArgumentError(f"curves is {curves}; it has to be 0 or more.")
     if store is not None and not store.is_dir():
-        raise ArgumentError(f"store is '{store}', which is no folder; name the folder of the feature stores.")
+        next_step = "name the folder of the feature stores"
+        raise ArgumentError(f"store is '{store}', which is not a folder; {next_step}.")
     files = None if videos is None else VideoFolder(videos, page_folder)
     written = [WrittenTable.read(path) for path in tables]
     all_folders = (*folders, *(run for table in written for run in table.runs))
@@ -201,24 +185,18 @@ def build_report(
 
 
 def report_run(folder: Path, name: str, files: VideoFolder | None = None) -> ReportRun:
-    """Return what a page shows of one run, without curves of frames."""
+    """Return what a page shows of one run, without scores of frames."""
     run = Run(folder).check_finished()
-    config, predictions, metrics = run.config, run.predictions, run.metrics
-    scored = [row for row in predictions if isfinite(row.score) and isfinite(row.mos)]
-    if not any(row.part == "test" for row in scored):
-        raise WeightsError(
-            f"'{folder}' holds no score of a test video, so there is nothing to report; run `vqafeat fit` "
-            f"again."
-        )
-    first_rows = {row.video: row for row in reversed(scored)}
-    by_name = {
-        name: _video(first_rows[name], config, files) for name in dict.fromkeys(row.video for row in scored)
-    }
-    indices = {video: index for index, video in enumerate(by_name)}
-    left_out = len(predictions) - len(scored)
-    notes = [f"{left_out} of {len(predictions)} rows without a score left out"] if left_out else []
+    config, metrics = run.config, run.metrics
+    scores = tuple(row for row in run.predictions if isfinite(row.score) and isfinite(row.mos))
+    if not any(row.part == "test" for row in scores):
+        next_step = "so there is nothing to report; run `vqafeat fit` again"
+        raise WeightsError(f"'{folder}' has no score of a test video, {next_step}.")
+    videos = {row.video: row for row in scores}
+    left_out = len(run.predictions) - len(scores)
+    notes = [f"{left_out} of {len(run.predictions)} rows without a score left out"] if left_out else []
     calibrations = run.calibrations or ()
-    # a fit notes them among its metrics, an earlier version did not
+    # `fit` notes them among its metrics, an earlier version did not
     notes += [note for note in calibration_notes(config, calibrations) if note not in metrics.notes]
     parts = {calibration.part for by_split in calibrations for calibration in by_split}
     return ReportRun(
@@ -226,25 +204,18 @@ def report_run(folder: Path, name: str, files: VideoFolder | None = None) -> Rep
         config=config,
         calibrated_on=tuple(sorted(parts, reverse=True)),
         summary=metrics,
-        videos=tuple(by_name.values()),
-        scores=ScoreTable(
-            split=tuple(row.split for row in scored),
-            part=tuple(row.part for row in scored),
-            video=tuple(indices[row.video] for row in scored),
-            output=tuple(row.prediction for row in scored),
-            score=tuple(row.score for row in scored),
-            error=tuple(row.score - row.mos for row in scored),
-        ),
-        fitted=_fitted(scored, {name: video.dataset for name, video in by_name.items()}, config.splits),
+        videos={name: _video(row, config, files) for name, row in videos.items()},
+        scores=scores,
+        fitted=_fitted(scores, config),
         training=_training(folder, run.kept_epochs),
         facts=run.describe(),
-        no_frames=(NO_STORE,) * len(by_name),
+        no_frames=dict.fromkeys(videos, NO_STORE),
         notes=tuple(notes),
     )
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """Return the folders' own names, or the paths as given where two would be the same."""
+    """Return the names of the folders, or the whole path where two have one name."""
     names = [folder.name or folder.resolve().name for folder in folders]
     return [
         str(folder) if names.count(name) > 1 else name for folder, name in zip(folders, names, strict=True)
@@ -260,27 +231,22 @@ def _video(row: Prediction, config: RunConfig, files: VideoFolder | None) -> Rep
     return ReportVideo(name, dataset, row.content.removeprefix(prefix), row.mos, address)
 
 
-def _fitted(rows: Sequence[Prediction], datasets: Mapping[str, str], splits: int) -> tuple[FittedCurve, ...]:
-    """Fit the increasing logistic to the test scores of each data set and split, whatever the run's mapping.
-
-    `datasets` is by the name of a video in the run.
-    """
-    curves = []
-    for dataset in dict.fromkeys(datasets.values()):
-        tested = [row for row in rows if datasets[row.video] == dataset and row.part == "test"]
-        for split in (ALL_SPLITS, *range(splits)):
-            own = [row for row in tested if split in (ALL_SPLITS, row.split)]
-            if len(own) < _FEWEST_TO_FIT:
-                note = f"{len(own)} test video(s) are too few for a logistic"
-                curves.append(FittedCurve(dataset, split, (), note))
-                continue
-            fit = fit_logistic([row.score for row in own], [row.mos for row in own])
-            curves.append(FittedCurve(dataset, split, fit.tau if fit.converged else (), fit.note))
-    return tuple(curves)
+def _fitted(scores: Sequence[Prediction], config: RunConfig) -> dict[tuple[str, int], LogisticFit]:
+    """Fit the increasing logistic to the test scores of each data set and split, whatever the mapping."""
+    fits, names = {}, config.dataset_names
+    tested = [(names[dataset_number(row.video, names)], row) for row in scores if row.part == "test"]
+    for key in product(names, (ALL_SPLITS, *range(config.splits))):
+        own = [row for dataset, row in tested if key in ((dataset, row.split), (dataset, ALL_SPLITS))]
+        if len(own) < _FEWEST_TO_FIT:
+            few = f"{len(own)} test video(s) are too few for a logistic"
+            fits[key] = LogisticFit((nan, nan, nan, nan), few)
+        else:
+            fits[key] = fit_logistic([row.score for row in own], [row.mos for row in own])
+    return fits
 
 
 def _training(folder: Path, kept: Sequence[int]) -> tuple[TrainingCurve, ...]:
-    """Return what curve.csv holds, split by split, without measures that have no value."""
+    """Return the columns of curve.csv for each split, without measures that are never defined."""
     path = folder / CURVE
     if not path.is_file():
         return ()

@@ -1,16 +1,22 @@
-"""The charts of the page: axes, ticks and lines, as positions in an SVG."""
+"""The charts of a run: as positions in an SVG for the page, and as PNGs for print."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import isfinite, nan
+from pathlib import Path
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
+from vqafeat.errors import ArgumentError
 from vqafeat.metrics import LogisticFit
-from vqafeat.report.content import ALL_SPLITS, FittedCurve, ReportRun
+from vqafeat.plots import BLUE, ORANGE, STYLE, plot_scores
+from vqafeat.report.content import ALL_SPLITS, ReportRun, TrainingCurve
 
 Values = npt.NDArray[np.float64]
 LEFT, RIGHT, TOP, BOTTOM = 56, 13, 10, 38  # margins
@@ -55,7 +61,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Chart:
-    """The axes of a chart; `whole` if x are whole numbers."""
+    """The axes of a chart; `whole` if x has whole numbers only."""
 
     x: Axis
     y: Axis
@@ -83,7 +89,7 @@ class Scatter:
 
     Attributes:
         key: run and data set, for the attribute `data-of`.
-        lines: key, kind, path and note of the line of equality, and of the logistic of each split.
+        lines: key, kind, path and note of the line score = label, and of the logistic of each split.
     """
 
     key: str
@@ -93,35 +99,34 @@ class Scatter:
 
 
 def scatters(number: int, run: ReportRun) -> Iterator[Scatter]:
-    """Yield a chart for each data set; its axes follow the data set alone, so that points stay in place."""
+    """Yield a chart for each data set; its axes hold all scores, so that filters do not move points."""
     for dataset in run.config.datasets:
-        rows = [
-            row for row, video in enumerate(run.scores.video) if run.videos[video].dataset == dataset.name
-        ]
-        x = Axis.of((run.scores.score[row] for row in rows), LEFT, 720 - RIGHT, 0.04)
-        y = Axis.of((run.videos[run.scores.video[row]].mos for row in rows), 540 - BOTTOM, TOP, 0.04)
+        rows = [row for row in run.scores if run.videos[row.video].dataset == dataset.name]
+        x = Axis.of((row.score for row in rows), LEFT, 720 - RIGHT, 0.04)
+        y = Axis.of((row.mos for row in rows), 540 - BOTTOM, TOP, 0.04)
         chart = Chart(x, y, "calibrated score", f"{dataset.score_name} of {dataset.name}")
         scores = np.linspace(x.low, x.high, 201)
         key, lines = f"{number}/{dataset.name}", []
         lines.append((key, "equal", chart.line(scores, scores), ""))
-        for curve in run.fitted:
-            if curve.dataset == dataset.name:
-                path = chart.line(scores, LogisticFit(curve.tau).mapped(scores)) if curve.tau else ""
-                lines.append((f"{key}/{curve.split}", "fit", path, _note(curve)))
+        for (name, split), fit in run.fitted.items():
+            if name == dataset.name:
+                lines.append(
+                    (f"{key}/{split}", "fit", chart.line(scores, fit.mapped(scores)), _note(split, fit))
+                )
         yield Scatter(key, dataset.name, chart, lines)
 
 
 def decimals(run: ReportRun) -> dict[str, int]:
-    """Return the decimals that scores and labels of each data set are shown with."""
+    """Return the number of decimals with which scores and labels of each data set are shown."""
     sizes = {dataset.name: dataset.mos_range[1] - dataset.mos_range[0] for dataset in run.config.datasets}
     return {name: 1 if size > 50 else 2 if size > 10 else 3 for name, size in sizes.items()}
 
 
-def _note(curve: FittedCurve) -> str:
-    on = "parts of all splits together" if curve.split == ALL_SPLITS else f"part of split {curve.split}"
-    if not curve.tau:
-        return f"No logistic is fitted to the test {on}: {curve.note}."
-    note = f" Note: {curve.note}." if curve.note else ""
+def _note(split: int, fit: LogisticFit) -> str:
+    on = "parts of all splits together" if split == ALL_SPLITS else f"part of split {split}"
+    if not fit.converged:
+        return f"No logistic is fitted to the test {on}: {fit.note}."
+    note = f" Note: {fit.note}." if fit.note else ""
     return f"The logistic is fitted to the scores of the test {on}.{note}"
 
 
@@ -138,7 +143,11 @@ def training_charts(
             kept = dict(zip(curve.epoch, curve.series[name], strict=True)).get(curve.kept_epoch, nan)
             ring = (chart.x.position(curve.kept_epoch), chart.y.position(kept)) if isfinite(kept) else None
             lines.append((curve.split, chart.line(curve.epoch, curve.series[name]), ring))
-        yield name.replace("_", " ").replace("srocc", "SROCC"), chart, lines
+        yield _title(name), chart, lines
+
+
+def _title(measure: str) -> str:
+    return measure.replace("_", " ").replace("srocc", "SROCC")
 
 
 @dataclass(frozen=True)
@@ -146,7 +155,7 @@ class FrameChart:
     """The chart of a frame curve, with the lines of its mean and of the label."""
 
     key: str
-    video: int
+    video: str
     chart: Chart
     path: str
     mean: str
@@ -156,16 +165,17 @@ class FrameChart:
 
 def frame_charts(number: int, run: ReportRun) -> Iterator[FrameChart]:
     """Yield the chart of each frame curve."""
-    for curve in run.frames:
-        video, mean = run.videos[curve.video], float(np.mean(curve.scores))
+    indices = {name: index for index, name in enumerate(run.videos)}
+    for name, curve in run.frames.items():
+        video, mean = run.videos[name], float(np.mean(curve.scores))
         digits = decimals(run)[video.dataset]
         times = curve.seconds or tuple(range(len(curve.scores)))
         ys = (*curve.scores, mean, video.mos)
         chart = Chart.small(times, ys, "seconds" if curve.seconds else "row", whole=not curve.seconds)
         splits = f"{len(curve.splits)} splits" if len(curve.splits) > 1 else "split"
         yield FrameChart(
-            key=f"{number}:{curve.video}",
-            video=curve.video,
+            key=f"{number}:{indices[name]}",
+            video=name,
             chart=chart,
             path=chart.line(times, curve.scores),
             mean=chart.line([times[0], times[-1]], [mean, mean]),
@@ -175,3 +185,48 @@ def frame_charts(number: int, run: ReportRun) -> Iterator[FrameChart]:
                 f"their mean, {mean:.{digits}f}. Dotted: label, {video.mos:.{digits}f}."
             ),
         )
+
+
+def plot_run(run: ReportRun, folder: Path) -> list[Path]:
+    """Write PNGs of the calibrated test scores against labels of each data set, and of the training."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem, written = run.name.replace("/", "_"), []
+    title = f"{run.config.head} on {run.config.feature_sets}"
+    for dataset in run.config.datasets:
+        tested = [row for row in run.scores if row.part == "test"]
+        if rows := [row for row in tested if run.videos[row.video].dataset == dataset.name]:
+            scores, labels = [row.score for row in rows], [row.mos for row in rows]
+            name = f"{stem}-{dataset.name}" if len(run.config.datasets) > 1 else stem
+            path = folder / f"{name}-scores.png"
+            parts = f"{title}, test parts of {run.config.splits} splits"
+            written.append(plot_scores(scores, labels, dataset.score_name, parts, path))
+    if run.training:
+        written.append(plot_training(run.training, title, folder / f"{stem}-training.png"))
+    return written
+
+
+def plot_training(curves: Sequence[TrainingCurve], title: str, path: Path) -> Path:
+    """Write a panel for each measure of a training, with one line per split; rings mark the kept epochs."""
+    if not curves:
+        raise ArgumentError(
+            f"'{title}' was not trained in epochs, so there are no training curves; leave its plot out."
+        )
+    names = list(dict.fromkeys(name for curve in curves for name in curve.series))
+    ring: dict[str, Any] = {"color": ORANGE, "fillstyle": "none"}
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7, 0.8 + 2.1 * len(names)), layout="constrained")
+        panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, name in zip(panels, names, strict=True):
+            for curve in (curve for curve in curves if name in curve.series):
+                (line,) = axes.plot(curve.epoch, curve.series[name], color=BLUE, linewidth=1, alpha=0.5)
+                if curve.kept_epoch in curve.epoch:
+                    kept = curve.series[name][curve.epoch.index(curve.kept_epoch)]
+                    axes.plot(curve.kept_epoch, kept, "o", markersize=6, **ring)
+            axes.set_ylabel(_title(name))
+        line.set_label("one split")
+        panels[-1].plot([], [], "o", label="kept epoch", **ring)
+        panels[-1].set_xlabel("epoch")
+        panels[-1].legend(loc="best", framealpha=0.9)
+        figure.suptitle(title, fontsize=10, parse_math=False)
+        figure.savefig(path, dpi=150)
+    return path

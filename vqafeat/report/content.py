@@ -1,11 +1,14 @@
 """The content of a report page."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
-from vqafeat.metrics import Tau
+from vqafeat.errors import ArgumentError
+from vqafeat.metrics import LogisticFit
 from vqafeat.report.tables import ReportTable
+from vqafeat.training.predictions import Prediction
 from vqafeat.training.results import MetricsSummary
 from vqafeat.training.run_config import RunConfig
 
@@ -22,42 +25,15 @@ class ReportVideo:
     mos: float
     address: str = ""
 
-
-@dataclass(frozen=True)
-class ScoreTable:
-    """The scores of a run, column by column.
-
-    Attributes:
-        video: index among the run's videos.
-        output: of the head, before calibration.
-        score: calibrated, on the scale of the labels.
-        error: score minus label.
-    """
-
-    split: tuple[int, ...]
-    part: tuple[str, ...]
-    video: tuple[int, ...]
-    output: tuple[float, ...]
-    score: tuple[float, ...]
-    error: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class FittedCurve:
-    """The logistic from calibrated scores to labels of a split's test videos; −1 is all splits together.
-
-    Without a logistic `tau` is empty, and `note` says why.
-    """
-
-    dataset: str
-    split: int
-    tau: Tau | tuple[()]
-    note: str = ""
+    def __post_init__(self) -> None:
+        if not self.name or not isfinite(self.mos):
+            given = f"name of a video is {self.name!r}, its mos {self.mos}"
+            raise ArgumentError(f"{given}; it needs a name and a finite label.")
 
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """The training of a split: columns of curve.csv, one value an epoch, NaN where a measure is not defined.
+    """The training of a split: columns of curve.csv, with NaN where a measure is not defined.
 
     `kept_epoch` is the one whose weights were kept, 0 where that is not known.
     """
@@ -67,31 +43,40 @@ class TrainingCurve:
     epoch: tuple[int, ...]
     series: Mapping[str, tuple[float, ...]]
 
+    def __post_init__(self) -> None:
+        for name, values in self.series.items():
+            if len(values) != len(self.epoch):
+                lengths = f"{len(values)} values for {len(self.epoch)} epochs"
+                raise ArgumentError(f"series '{name}' of split {self.split} has {lengths}.")
+
 
 @dataclass(frozen=True)
 class FrameCurve:
     """The calibrated scores of a video's frames, the mean over the heads of the splits that tested it.
 
-    Attributes:
-        video: index among the run's videos.
-        seconds: since the first frame; empty where the store does not know the times.
+    `seconds` are since the first frame, and empty where the store does not know the times.
     """
 
-    video: int
     splits: tuple[int, ...]
     seconds: tuple[float, ...]
     scores: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        if not self.scores or len(self.seconds) not in (0, len(self.scores)):
+            lengths = f"{len(self.seconds)} times for {len(self.scores)} scores"
+            raise ArgumentError(f"a frame curve has {lengths}; give one for each score, or no times.")
+
 
 @dataclass(frozen=True)
 class ReportRun:
-    """A finished run as the page shows it.
+    """A finished run as the page shows it; videos have the names of its predictions.
 
     Attributes:
-        calibrated_on: parts that the lines from outputs to scores were fitted on.
-        fitted: logistics of each data set and split.
+        calibrated_on: parts on which the calibrations were fitted.
+        scores: finite calibrated scores, of all parts.
+        fitted: (data set, split or ALL_SPLITS) → logistic from the scores of the test videos to their labels.
         facts: group → name → value of everything that decided the run.
-        no_frames: for each video why it has no curve in `frames`; empty where it has one.
+        no_frames: video → why it is not in `frames`.
         notes: in addition to those of the metrics.
     """
 
@@ -99,20 +84,36 @@ class ReportRun:
     config: RunConfig
     calibrated_on: tuple[str, ...]
     summary: MetricsSummary
-    videos: tuple[ReportVideo, ...]
-    scores: ScoreTable
-    fitted: tuple[FittedCurve, ...]
+    videos: Mapping[str, ReportVideo]
+    scores: tuple[Prediction, ...]
+    fitted: Mapping[tuple[str, int], LogisticFit]
     training: tuple[TrainingCurve, ...]
     facts: Mapping[str, Mapping[str, Any]]
-    no_frames: tuple[str, ...]
-    frames: tuple[FrameCurve, ...] = ()
+    no_frames: Mapping[str, str]
+    frames: Mapping[str, FrameCurve] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if wrong := [row for row in self.scores if row.video not in self.videos or not isfinite(row.score)]:
+            row = f"a score of {wrong[0].score} for '{wrong[0].video}'"
+            raise ArgumentError(f"run '{self.name}' has {row}; give finite scores of its videos.")
+        if sorted([*self.frames, *self.no_frames]) != sorted(self.videos):
+            raise ArgumentError(
+                f"run '{self.name}' has {len(self.videos)} videos; give each a frame curve, or a reason why "
+                "it has none."
+            )
 
 
 @dataclass(frozen=True)
 class Report:
-    """A page of runs, each with its own name, and of tables of the papers."""
+    """A page of runs with different names, and of tables of the papers."""
 
     title: str
     runs: tuple[ReportRun, ...]
     tables: tuple[ReportTable, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [run.name for run in self.runs]
+        if not (names or self.tables) or len(set(names)) < len(names):
+            given = ", ".join(names) or "none"
+            raise ArgumentError(f"runs of a report are {given}; give at least one, and different names.")

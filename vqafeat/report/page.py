@@ -56,18 +56,25 @@ def rendered(report: Report) -> str:
 
 
 def _script_values(run: ReportRun, charts: Sequence[Scatter], frames: Sequence[FrameChart]) -> dict[str, Any]:
-    """Return what the page's script reads; columns take a third of the space of rows."""
-    videos = {key: [getattr(video, key) for video in run.videos] for key in ReportVideo.__annotations__}
-    helps = {one.video: one.help for one in frames}
-    videos["digits"] = [decimals(run)[video.dataset] for video in run.videos]
-    videos["frames_help"] = [helps.get(index, reason) for index, reason in enumerate(run.no_frames)]
+    """Return the values for the page's script; columns take a third of the space of rows."""
+    indices = {name: index for index, name in enumerate(run.videos)}
+    videos = {key: [getattr(one, key) for one in run.videos.values()] for key in ReportVideo.__annotations__}
+    helps = {**run.no_frames, **{one.video: one.help for one in frames}}
+    videos["digits"] = [decimals(run)[video.dataset] for video in run.videos.values()]
+    videos["frames_help"] = [helps[name] for name in run.videos]
     return {
         "name": run.name,
         "splits": run.config.splits,
         "datasets": [{"name": one.dataset, "x": vars(one.chart.x), "y": vars(one.chart.y)} for one in charts],
         "videos": videos,
-        "scores": {**vars(run.scores), "part": [PARTS.index(part) for part in run.scores.part]},
-        "frames": {curve.video: {"seconds": curve.seconds, "scores": curve.scores} for curve in run.frames},
+        "scores": {
+            "split": [row.split for row in run.scores],
+            "part": [PARTS.index(row.part) for row in run.scores],
+            "video": [indices[row.video] for row in run.scores],
+            "output": [row.prediction for row in run.scores],
+            "score": [row.score for row in run.scores],
+        },
+        "frames": {indices[name]: vars(curve) for name, curve in run.frames.items()},
     }
 
 
@@ -85,7 +92,7 @@ def _subtitle(report: Report) -> str:
 
 
 def _metric_rows(runs: Sequence[ReportRun]) -> Iterator[tuple[int, ReportRun, str, MetricsSummary]]:
-    """Yield each run's index, the run, and its data sets' names and summaries, the whole run's last."""
+    """Yield (index of the run, run, data set, summary); of several data sets, their mean is last."""
     for index, run in enumerate(runs):
         by_dataset = run.summary.datasets
         for dataset, summary in by_dataset.items():
@@ -94,7 +101,7 @@ def _metric_rows(runs: Sequence[ReportRun]) -> Iterator[tuple[int, ReportRun, st
 
 
 def _metric_notes(runs: Sequence[ReportRun]) -> list[str]:
-    """Return each note once, after the names of its runs where these are not all; a star marks few videos."""
+    """Return each note once, after the names of its runs unless all have it; a star marks few videos."""
     notes = [("", _mapping_note(run.config.mapping), run.name) for run in runs]
     notes += [("* ", run.summary.few_videos, run.name) for run in runs if run.summary.few_videos]
     notes += [("", note, run.name) for run in runs for note in (*run.summary.notes, *run.notes, _PLAIN)]
@@ -110,11 +117,11 @@ def _metric_notes(runs: Sequence[ReportRun]) -> list[str]:
 def _mapping_note(mapping: str) -> str:
     if mapping == "none":
         return "PLCC and RMSE are those without a mapping"
-    return f"PLCC and RMSE are read after the mapping '{mapping}', which is fitted to each test part"
+    return f"PLCC and RMSE are computed after the mapping '{mapping}', which is fitted to each test part"
 
 
 def _is_few(summary: MetricsSummary, split: int) -> bool:
-    """Tell whether a split was measured on few videos; of several data sets, whether one of them was."""
+    """Return whether a split was measured on few videos, of any data set."""
     return any(one.n[split] < FEW_VIDEOS for one in (summary, *summary.datasets.values()))
 
 
@@ -133,18 +140,18 @@ def _figure(value: float) -> str:
 
 
 def _sort_value(value: float | None) -> float | str:
-    """Return what a column is sorted by; nothing for a value that is not defined."""
+    """Return the value by which a column is sorted, empty where it is not defined."""
     return "" if value is None or not isfinite(value) else value
 
 
 def write_report(report: Report, out: Path) -> Path:
-    """Write the page at once, making its folder."""
+    """Write the page atomically; its folder is made."""
     write_bytes(out, rendered(report).encode())
     return out
 
 
 def check_out(out: Path, overwrite: bool) -> None:
-    """Refuse a folder, and a file that is not to be replaced, before any work."""
+    """Refuse a folder or an existing file, before any work."""
     if out.is_dir():
         raise ArgumentError(f"out is '{out}', which is a folder; name a file, as {out / 'report.html'}.")
     if out.exists() and not overwrite:
@@ -152,7 +159,7 @@ def check_out(out: Path, overwrite: bool) -> None:
 
 
 def json_in_html(values: Mapping[str, Any]) -> str:
-    """Return JSON that is safe inside a script element, whatever names it holds; NaN becomes null."""
+    """Return JSON that is safe inside a script element, whatever names it has; NaN becomes null."""
     return htmlsafe_json_dumps(without_nan(values), separators=(",", ":"), allow_nan=False)
 
 

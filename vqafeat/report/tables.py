@@ -1,4 +1,4 @@
-"""Filled tables of the papers on a page, from what `vqafeat table --json` wrote."""
+"""Filled tables of the papers on a page, from the files of `vqafeat table --json`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ _WRITE_IT = "write it with `vqafeat table NAME --json --out FOLDER`"
 
 @dataclass(frozen=True)
 class ReportCell:
-    """A cell: its text, the value that rows are sorted by, and the indices of its runs on the page."""
+    """A cell: its text, the value by which rows are sorted, and the indices of its runs on the page."""
 
     text: str
     value: float | None
@@ -26,7 +26,7 @@ class ReportCell:
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A table as the page shows it, each row with its name and one cell a column."""
+    """A table as the page shows it; a row is its name and one cell for each column."""
 
     name: str
     title: str
@@ -34,10 +34,15 @@ class ReportTable:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[ReportCell, ...]], ...]
 
+    def __post_init__(self) -> None:
+        if any(len(cells) != len(self.columns) for _, cells in self.rows):
+            wrong = f"rows of more or fewer than its {len(self.columns)} columns"
+            raise DatasetError(f"table '{self.name}' has {wrong}; {_WRITE_IT}.")
+
 
 @dataclass(frozen=True)
 class WrittenTable:
-    """A file that `vqafeat table --json` wrote, with its values."""
+    """A file that `vqafeat table --json` wrote."""
 
     path: Path
     values: Mapping[str, Any]
@@ -46,21 +51,20 @@ class WrittenTable:
     def read(cls, path: Path) -> "WrittenTable":
         """Read the file."""
         if path.suffix != TABLE_SUFFIX:
-            raise DatasetError(
-                f"'{path}' names a table; write it with `vqafeat table {path} --json --out tables`, then "
-                f"name tables/{path}{TABLE_SUFFIX}."
-            )
+            write_it = f"write it with `vqafeat table {path} --json --out tables`"
+            next_step = f"then name tables/{path}{TABLE_SUFFIX}"
+            raise DatasetError(f"'{path}' is the name of a table; {write_it}, {next_step}.")
         try:
             values = json.loads(read_text_limited(path))
         except (OSError, ValueError) as error:
             raise DatasetError(f"table '{path}' cannot be read ({error}); {_WRITE_IT}.") from error
         if not isinstance(values, dict) or not isinstance(values.get("cells"), list) or not values["cells"]:
-            raise DatasetError(f"'{path}' holds no table; {_WRITE_IT}.")
+            raise DatasetError(f"'{path}' is not a table; {_WRITE_IT}.")
         return cls(path, values)
 
     @property
     def runs(self) -> list[Path]:
-        """Its run folders that exist, searched from the working folder and from the file's folder."""
+        """The run folders that exist, relative to the working folder or to the folder of the file."""
         runs = dict.fromkeys(str(run) for cell in self.values["cells"] for run in cell.get("runs", ()))
         folders = [next(filter(Path.is_dir, self._paths(run)), None) for run in runs]
         return [folder for folder in folders if folder]
@@ -69,7 +73,7 @@ class WrittenTable:
         return Path(run), self.path.parent / run
 
     def shown(self, folders: Sequence[Path]) -> ReportTable:
-        """Return what the page shows, where `folders` are those of its runs."""
+        """Return the table of a page with the runs `folders`."""
         index = {folder.resolve(): number for number, folder in enumerate(folders)}
         try:
             rows: dict[str, list[ReportCell]] = {}
@@ -82,17 +86,14 @@ class WrittenTable:
             headings = [Heading(cell["column"], cell["column_group"]) for cell in self.values["cells"]]
             columns = tuple(dict.fromkeys(heading.words for heading in headings))
             name, lines = self.values["name"], tuple(self.values["lines"])
-            if any(len(cells) != len(columns) for cells in rows.values()):
-                wrong = f"rows of more or fewer than its {len(columns)} columns"
-                raise DatasetError(f"table '{name}' has {wrong}; {_WRITE_IT}.")
             title = "{label} of {paper}: {title}".format_map(self.values)
             cells_by_row = tuple((row, tuple(cells)) for row, cells in rows.items())
             return ReportTable(name, title, lines, columns, cells_by_row)
         except (KeyError, TypeError) as error:
             problem = f"{type(error).__name__}: {error}"
-            raise DatasetError(f"'{self.path}' is no whole table ({problem}); {_WRITE_IT}.") from error
+            raise DatasetError(f"'{self.path}' is not a whole table ({problem}); {_WRITE_IT}.") from error
 
 
 def is_table(path: Path) -> bool:
-    """Tell whether a path is a table's: a file, or the name of a shipped one, which is then refused."""
+    """Return whether a path is a table file, or the name of a shipped table, which `read` refuses."""
     return path.suffix == TABLE_SUFFIX or (str(path) in table_names() and not path.is_dir())

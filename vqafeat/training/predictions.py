@@ -138,7 +138,8 @@ def _measured(
     for number in range(splits):
         own = [row for row in tested if row.split == number]
         if len(own) < fewest:
-            metrics.append(Metrics(nan, nan, nan, nan, nan, nan, len(own)))
+            few = f"not measured, as fewer than {fewest} of the videos are in the test part"
+            metrics.append(Metrics(nan, nan, nan, nan, nan, nan, len(own), few))
             rmse_calibrated.append(nan)
             continue
         scores, labels = [row.prediction for row in own], [row.mos for row in own]

@@ -21,7 +21,7 @@ from vqafeat.statistics import PairedTest, paired_test
 from vqafeat.store.features import FeatureReader
 from vqafeat.training.joint_store import dataset_number
 from vqafeat.training.predictions import Prediction
-from vqafeat.training.results import Summary
+from vqafeat.training.results import EVERY_MEASURE, Summary
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig
 
@@ -108,6 +108,10 @@ class PairedCell(PairedRuns):
 
     of: str = "srocc"
     test: Literal["t", "wilcoxon"] = "t"
+
+    def __post_init__(self) -> None:
+        if self.of not in EVERY_MEASURE:
+            raise ArgumentError(f"of is '{self.of}'; it has to be one of {', '.join(EVERY_MEASURE)}.")
 
     def measured(self, task: Task) -> Measured:
         """Return the p of the test."""
