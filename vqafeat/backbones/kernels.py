@@ -94,7 +94,8 @@ def prepare(planes: Tensor, layout: FrameLayout, mean: Tensor, std: Tensor, dtyp
     out = torch.empty((frames, height, width, 3), dtype=dtype, device=planes.device)
     grid = (frames, triton.cdiv(height * width, _SAMPLES))
     numbers = (*layout.coefficients, layout.full_range, _SAMPLES)
-    _prepare_kernel[grid](planes, out, mean.flatten(), std.flatten(), width, height * width, *numbers)
+    with torch.cuda.device_of(planes):  # type: ignore[no-untyped-call]
+        _prepare_kernel[grid](planes, out, mean.flatten(), std.flatten(), width, height * width, *numbers)
     return out.permute(0, 3, 1, 2)
 
 
@@ -132,5 +133,6 @@ def pool(maps: Tensor) -> Tensor:
     frames, positions, channels = flat.shape
     out = torch.empty((frames, 2 * channels), dtype=torch.float32, device=maps.device)
     grid = (frames, triton.cdiv(channels, _CHANNELS))
-    _pool_kernel[grid](flat, out, positions, channels, _POSITIONS, _CHANNELS)
+    with torch.cuda.device_of(maps):  # type: ignore[no-untyped-call]
+        _pool_kernel[grid](flat, out, positions, channels, _POSITIONS, _CHANNELS)
     return out

@@ -1,5 +1,6 @@
 """Networks on a device: 8-bit frames in, pooled rows out."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -63,11 +64,7 @@ class Network:
         self._pooled = CheckedKernel(pool, gap_gsp, _POOL_TOLERANCE)
 
     def frame_rows(self, frames: Tensor) -> dict[str, Tensor]:
-        """Return (frame, channel) float32 rows by feature set for (frame, 3, height, width) uint8 frames."""
-        return self.rows(self.inputs(Frames(frames)))
-
-    def clip_rows(self, frames: Tensor) -> dict[str, Tensor]:
-        """Return (step, channel) float32 rows by feature set for a clip, (input, 3, height, width) uint8."""
+        """Return `rows` for (frame, 3, height, width) uint8 RGB frames, or for those of one clip."""
         return self.rows(self.inputs(Frames(frames)))
 
     @torch.inference_mode()
@@ -139,9 +136,14 @@ class InputMemory:
         graph = torch.cuda.CUDAGraph()
         try:
             # other threads copy rows from the device meanwhile
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with (
+                torch.cuda.device(self._network.device),
+                torch.cuda.graph(graph, capture_error_mode="thread_local"),
+            ):
                 self._static_rows = self._network.rows(self._parts)
-        except RuntimeError:  # without a graph, the network runs as before
+        except RuntimeError as error:
+            message = f"'{self._network.backbone.name}' runs without a CUDA graph, which is slower: {error}"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
             return
         self._graph = graph
 

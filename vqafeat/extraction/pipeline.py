@@ -248,6 +248,7 @@ class Pipeline(ExitStack):
         self._uploader = Uploader(device)
         self.callback(self._uploader.close)
         if device.type == "cuda":
+            self.enter_context(torch.cuda.device(device))
             # each launch gives the interpreter's lock up, and would wait 5 ms for the thread that writes
             self.callback(sys.setswitchinterval, sys.getswitchinterval())
             sys.setswitchinterval(SWITCH_SECONDS)
