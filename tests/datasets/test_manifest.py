@@ -24,6 +24,7 @@ from vqafeat.datasets import (
 )
 from vqafeat.datasets.dataset import with_digest
 from vqafeat.datasets.label_readers import LABEL_READERS
+from vqafeat.datasets.locate import Located
 from vqafeat.errors import DatasetError, UnknownNameError
 
 SHIPPED = ["cvd2014", "demo", "konvid", "live-apv", "live-qualcomm", "live-vqc", "lsvq", "youtube-ugc"]
@@ -879,6 +880,11 @@ def test_locate_videos__follows_linked_folders_once(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system has no symbolic links")
     assert located_at(made("a.mp4", "b.mp4"), root) == ["a.mp4", "link/b.mp4"]
+
+
+def test_located__refuses_videos_without_a_path() -> None:
+    with pytest.raises(DatasetError, match="2 videos have no path: a, b; locate them first"):
+        Located(made("a", "b"))
 
 
 def test_locate_videos__does_not_search_stores_and_hidden_folders(tmp_path: Path) -> None:

@@ -307,6 +307,8 @@ def test_pack_store__refuses_wrong_paths_and_sizes(store: FeatureStore, tmp_path
         pack_store(store.path)
     with pytest.raises(StoreError, match="no feature store at"):
         pack_store(tmp_path / "none.zarr")
+    with pytest.raises(ArgumentError, match="have to be 64 digits and 0 or more, got 'ab' and 0"):
+        pack.PackResult(store.path, "ab", 0)
 
 
 def test_pack_store__takes_a_store_without_frame_times_or_videos(tmp_path: Path) -> None:

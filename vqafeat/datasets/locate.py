@@ -25,7 +25,12 @@ class Located:
     """A data set whose videos have paths; `missing` names the videos that were left out of it."""
 
     dataset: Dataset
-    missing: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if without := [video.name for video in self.dataset.videos if video.path is None]:
+            problem = f"{len(without)} videos have no path: {summarize(without)}"
+            raise DatasetError(f"data set '{self.dataset.name}': {problem}; locate them first.")
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,11 @@ class PackResult:
     left_out: tuple[str, ...] = ()
     unchanged: bool = False
 
+    def __post_init__(self) -> None:
+        if len(self.digest) != 64 or self.videos < 0:
+            values = f"'{self.digest}' and {self.videos}"
+            raise ArgumentError(f"digest and videos have to be 64 digits and 0 or more, got {values}.")
+
 
 def pack_store(
     path: StorePath | str,
