@@ -1,7 +1,7 @@
-"""Splits into training, validation and test part, protocols that make them, and a report of leaks.
+"""Splits into training, validation and test part, the protocols that make them, and the report of leaks.
 
-Every split follows from a seed or from a file, never from the order of rows: names (or contents) are sorted
-first, then drawn with NumPy's `default_rng(seed)`.
+A split follows from a seed or a file, never from the order of rows: names (or contents) are sorted first, and
+then permuted by NumPy's `default_rng(seed)`.
 """
 
 import math
@@ -19,8 +19,6 @@ from vqafeat.registry import named
 
 Rounding = Literal["ceil", "int"]
 DEFAULT_RATIO = "60/20/20"
-
-
 PARTS = ("train", "validation", "test")
 
 
@@ -78,7 +76,7 @@ def _cuts(count: int, ratio: str, rounding: Rounding) -> tuple[int, int]:
 def video_split(
     names: Sequence[str], seed: int, ratio: str = DEFAULT_RATIO, rounding: Rounding = "int"
 ) -> Split:
-    """Return a seeded split in which videos are drawn one by one; `ratio` gives shares of videos."""
+    """Return a seeded split of single videos; `ratio` gives shares of videos."""
     rows = np.argsort(np.asarray(names, dtype=object), kind="stable")
     return _cut(rows[np.random.default_rng(seed).permutation(len(names))].tolist(), ratio, rounding)
 
@@ -86,7 +84,7 @@ def video_split(
 def content_split(
     contents: Sequence[str], seed: int, ratio: str = DEFAULT_RATIO, rounding: Rounding = "int"
 ) -> Split:
-    """Return a seeded split in which all videos of a content go to one part; `ratio` is that of contents."""
+    """Return a seeded split that keeps the videos of a content together; `ratio` gives shares of contents."""
     different = sorted(set(contents))
     count = len(different)
     first, second = _cuts(count, ratio, rounding)
@@ -113,7 +111,7 @@ def _fills_parts(count: int, ratio: str, rounding: Rounding) -> bool:
 def stored_split(
     permutations: Permutations, run: int, ratio: str = DEFAULT_RATIO, rounding: Rounding = "int"
 ) -> Split:
-    """Return the split of column `run` (the released code's `exp_id`) of (video, run) row indices."""
+    """Return the split of a column of (video, run) row indices; the released code calls the run `exp_id`."""
     count = permutations.shape[1]
     if not 0 <= run < count:
         raise ArgumentError(f"run {run} is not among the {count} stored permutations; use 0 to {count - 1}.")
@@ -130,9 +128,9 @@ def official_split(
     """Return the parts that the data set publishes.
 
     Args:
-        splits: official part by row; rows of other parts and of none are left out.
+        splits: official part of each row; rows of other parts, or without a part, are left out.
         test_part: "test" or "test-1080p".
-        validation_share: share of the training videos to set aside where no validation part is published.
+        validation_share: share of the training videos for validation if no validation part is published.
     """
     if not 0 <= validation_share < 1:
         raise ArgumentError(f"validation_share {validation_share} must be at least 0 and below 1.")
@@ -142,7 +140,7 @@ def official_split(
     if missing := [part for part in ("train", test_part) if part not in rows]:
         there = ", ".join(f"{part} ({len(own)})" for part, own in rows.items() if part) or "none"
         none = f"no video is in the official part {' or '.join(missing)} (parts: {there})"
-        raise DatasetError(f"{none}; read the lists that hold it, or draw splits.")
+        raise DatasetError(f"{none}; read the lists that hold it, or use another --protocol.")
     train, validation = rows["train"], rows.get("validation", [])
     if not validation and validation_share:
         order = sorted(train, key=lambda row: names[row])
@@ -161,7 +159,7 @@ def _cut(order: Sequence[int], ratio: str, rounding: Rounding) -> Split:
 
 @dataclass(frozen=True)
 class SplitRequest:
-    """The options of all protocols; repeat `run`, from 0, is drawn with seed + run."""
+    """The options of all protocols; the split of `run`, counted from 0, has the seed `seed` + `run`."""
 
     run: int = 0
     seed: int = 0
@@ -201,7 +199,7 @@ def make_split(dataset: Dataset, protocol: str, request: SplitRequest) -> Split:
 
 
 def shared_contents(split: Split, contents: Sequence[str]) -> tuple[str, ...]:
-    """Return the contents of the test part that are in the training part too, sorted: the leak."""
+    """Return the contents that are in both the training and the test part, sorted."""
     trained = {contents[row] for row in split.train}
     return tuple(sorted({contents[row] for row in split.test} & trained))
 
@@ -209,7 +207,7 @@ def shared_contents(split: Split, contents: Sequence[str]) -> tuple[str, ...]:
 def leakage(splits: Sequence[Split], contents: Sequence[str]) -> dict[str, Any]:
     """Return how many test videos and contents of each split have a content that is in training too.
 
-    The note is about the split with the largest share of such videos; it is empty where nothing leaks.
+    The note describes the split with the largest share of such videos; it is empty if no content leaks.
     """
     leaks, note = [], ""
     for split in splits:

@@ -314,9 +314,9 @@ def test_manifest_folder__is_found_in_a_wheel_and_next_to_the_package(
             r"extensions mp4 must begin with a dot, as '\.mp4'",
         ),
         ("name = '\\1.mp4'\n", "", r"file rules: pattern and name come together"),
-        ("pattern = '(?:^", "pattern = '((?:^", r"file rules: pattern .* is no regular expression"),
+        ("pattern = '(?:^", "pattern = '((?:^", r"file rules: pattern .* is not a regular expression"),
         ("'^(\\d)'", "'^\\d'", r"content: pattern '\^\\d' has no group; put the part"),
-        ("'^(\\d)'", "'^(\\d'", r"content: pattern '\^\(\\d' is no regular expression"),
+        ("'^(\\d)'", "'^(\\d'", r"content: pattern '\^\(\\d' is not a regular expression"),
         (
             "[files]",
             "class_pattern = 'a'\n[files]",
@@ -325,7 +325,7 @@ def test_manifest_folder__is_found_in_a_wheel_and_next_to_the_package(
         (
             "[files]",
             "class_pattern = '(a'\n[files]",
-            r"class_pattern: pattern '\(a' is no regular expression",
+            r"class_pattern: pattern '\(a' is not a regular expression",
         ),
         (
             "videos = 3",
@@ -426,11 +426,11 @@ def test_load_dataset__own_manifest_loads_from_its_folder_and_below_it(tmp_path:
         ),
         (
             "id,mos\n11,1.5\n,3\n21,4\n",
-            r"1 of 3 rows are wrong: '' \(label 3\) is no name of this data set's videos\. Cor",
+            r"1 of 3 rows are wrong: '' \(label 3\) is not a name of this data set's videos\. Cor",
         ),
         (
             "id,mos\n11,1.5\nA3,3\n21,4\n",
-            r"1 of 3 rows are wrong: 'A3' \(label 3\) is no name .*\. .* or give the list of this",
+            r"1 of 3 rows are wrong: 'A3' \(label 3\) is not a name .*\. .* or give the list of this",
         ),
         (
             "id,mos\n11,1.5\n12,3\n13,4\n",
@@ -521,7 +521,7 @@ def test_load_dataset__refuses_label_files_that_are_absent_or_unknown(tmp_path: 
         r"with",
     ):
         load_dataset(path, labels=tmp_path / "strange.txt")
-    with pytest.raises(DatasetError, match="'mine': an empty list of label files was given"):
+    with pytest.raises(DatasetError, match="'mine': labels is empty; name a label file"):
         load_dataset(path, labels=[])
 
 
@@ -629,7 +629,7 @@ def test_own_csv__of_a_generic_name_is_named_after_its_folder(
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("a.mp4,1\na.mp4,2\n", r"names 1 of them more than once: a\.mp4; keep one row a video"),
+        ("a.mp4,1\na.mp4,2\n", r"names 1 of them more than once: a\.mp4; keep one row per video"),
         ("a.mp4,nan\n", r"1 of 1 rows are wrong: video 'a\.mp4' has the label nan"),
         ("a.mp4,inf\n", r"1 of 1 rows are wrong: video 'a\.mp4' has the label inf"),
         (
@@ -698,7 +698,7 @@ def test_dataset__refuses_wrong_values() -> None:
     with pytest.raises(DatasetError, match=r"1 of 3 labels are outside 0 to 1: c \(2\)"):
         replace(dataset, mos_range=(0.0, 1.0))
     for bad in (np.zeros((3, 2), dtype=np.int64), np.arange(4)[:, None], np.arange(3)):
-        with pytest.raises(DatasetError, match="are none of 3 rows; each column must hold 0 to 2 once"):
+        with pytest.raises(DatasetError, match="do not permute 3 rows; each column must hold 0 to 2 once"):
             replace(dataset, stored_permutations=bad)
 
 

@@ -22,7 +22,7 @@ VIDEO_EXTENSIONS = (
 
 @dataclass(frozen=True)
 class Located:
-    """A data set whose videos have paths; `missing` names the videos that were left out of it."""
+    """A data set whose videos have paths, and the names of the videos that are missing from it."""
 
     dataset: Dataset
     missing: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class Located:
 
 @dataclass(frozen=True)
 class VideoIndex:
-    """The video files below a root, by relative path, by basename and by `_key`."""
+    """The video files below a root by relative path, and these paths by basename and by `_key`."""
 
     files: Mapping[str, VideoFile]
     by_basename: Mapping[str, list[str]]
@@ -46,15 +46,16 @@ class VideoIndex:
 def locate_videos(dataset: Dataset, root: StorePath, skip_missing: bool = False) -> Located:
     """Find the file of every video below `root`.
 
-    It is the file of that relative path below the root or one of the manifest's folders; else the only file
-    of that basename; else the only file with the same canonical name, endings aside.
+    A video's file has the video's name as its path below the root, or below one of the manifest's folders;
+    else it is the only file of that basename; else the only one of that canonical name, endings aside.
 
     Args:
         root: folder, or prefix of an object store, which is listed once.
         skip_missing: leave out videos without a file.
 
     Raises:
-        DatasetError: the root does not exist, files are missing, several files fit a video, or one several.
+        DatasetError: the root does not exist, files are missing, several files fit a video, or a file fits
+            several videos.
         StoreError: the object store cannot be reached.
     """
     where = f"data set '{dataset.name}'"
@@ -78,7 +79,7 @@ def locate_videos(dataset: Dataset, root: StorePath, skip_missing: bool = False)
 
 
 def index_videos(root: StorePath, rules: FileRules, names: Sequence[str] = ()) -> VideoIndex:
-    """Return the files below a root with the endings of the rules, or of the names."""
+    """Return the files below a root that end as the rules or one of the names say."""
     endings = frozenset(ending.lower() for ending in rules.extensions or VIDEO_EXTENSIONS)
     accepted = endings | {PurePosixPath(name).suffix.lower() for name in names} - {""}
     listed = {path: root / path for path in _walk(root)} if isinstance(root, Path) else listed_files(root)
@@ -110,27 +111,22 @@ def _walk(root: Path) -> Iterator[str]:
         if (status.st_dev, status.st_ino) in entered:
             continue
         entered.add((status.st_dev, status.st_ino))
-        for entry in _entries(folder):
-            if _is_skipped(entry.name):
-                continue
+        try:
+            with os.scandir(folder) as opened:
+                entries = [entry for entry in opened if not _is_skipped(entry.name)]
+        except OSError as error:
+            problem = f"the folder '{folder}' cannot be read ({error.strerror})"
+            next_step = "correct its permissions, or name another with --root DIR"
+            raise DatasetError(f"{problem}; {next_step}.") from error
+        for entry in entries:
             if entry.is_dir():
                 waiting.append((Path(entry.path), f"{prefix}{entry.name}/"))
             elif entry.is_file():
                 yield f"{prefix}{entry.name}"
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        problem = f"the folder '{folder}' cannot be read ({error.strerror})"
-        next_step = "correct its permissions, or name another with --root DIR"
-        raise DatasetError(f"{problem}; {next_step}.") from error
-
-
 def _key(path: str, rules: FileRules, endings: frozenset[str]) -> str:
-    """Return the canonical name if there is a pattern, else the basename, without its ending."""
+    """Return the canonical name, or the basename where the rules have no pattern, without its ending."""
     canonical = rules.canonical(path) if rules.pattern else None
     name = normalize("NFC", canonical or PurePosixPath(path).name)
     ending = PurePosixPath(name).suffix
@@ -152,8 +148,7 @@ def candidate_files(names: Sequence[str], rules: FileRules, index: VideoIndex) -
 def _add_unique(
     candidates: dict[str, list[str]], spelling: Callable[[str], str], files: Mapping[str, list[str]]
 ) -> None:
-    # A spelling that several videos share cannot tell them apart: with 'a/1.mp4' and 'b/1.mp4', a lone
-    # '1.mp4' is neither.
+    # a spelling that several videos share fits none of them: a lone '1.mp4' may be 'a/1.mp4' or 'b/1.mp4'
     shared = Counter(map(spelling, candidates))
     for name, paths in candidates.items():
         if not paths and shared[spelling(name)] == 1:
