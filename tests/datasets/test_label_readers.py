@@ -12,7 +12,14 @@ from scipy.io import savemat
 
 from tests.helpers.workbooks import write_old_workbook, write_workbook
 from vqafeat.datasets import label_readers
-from vqafeat.datasets.label_readers import LABEL_READERS, LabelRow, NoOptions, TableOptions, read_workbook
+from vqafeat.datasets.label_readers import (
+    LABEL_READERS,
+    LabelRow,
+    NoOptions,
+    OwnOptions,
+    TableOptions,
+    read_workbook,
+)
 from vqafeat.datasets.matlab import Mat5Options
 from vqafeat.errors import DatasetError, UnknownNameError
 
@@ -250,7 +257,8 @@ def test_table__names_wrong_columns_lines_and_cells(tmp_path: Path) -> None:
 def test_own__reads_its_four_columns_in_any_order(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text('split,mos,video,content\ntrain,3.5,"a, b.mp4",x\n,2,c.mp4,\n')
-    assert read("own", path) == (LabelRow("a, b.mp4", 3.5, "x", "train"), LabelRow("c.mp4", 2.0, None, None))
+    rows = (LabelRow("a, b.mp4", 3.5, "x", "train"), LabelRow("c.mp4", 2.0, None, None))
+    assert read("own", path, OwnOptions()) == read("own", path, OwnOptions(tmp_path)) == rows
 
 
 @pytest.mark.parametrize(
@@ -269,7 +277,7 @@ def test_own__refuses_other_columns(tmp_path: Path, header: str, message: str) -
     path = tmp_path / "own.csv"
     path.write_text(f"{header}\na.mp4,1\n")
     with pytest.raises(DatasetError, match=message):
-        read("own", path)
+        read("own", path, OwnOptions())
 
 
 # --- path-duration-fps-mos

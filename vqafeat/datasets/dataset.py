@@ -115,6 +115,7 @@ class Video:
         split: official part, one of SPLIT_NAMES; None if the data set publishes none.
         path: the file, once located.
         raw: geometry that overrides the data set's.
+        listed_path: where the label list says that the file is; None if the list has only its name.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Video:
     split: str | None = None
     path: VideoFile | None = None
     raw: RawGeometry | None = None
+    listed_path: Path | None = None
 
     def __post_init__(self) -> None:
         where = f"video '{self.name}'"

@@ -2,9 +2,11 @@
 
 import csv
 import math
+import os
+import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
@@ -14,6 +16,7 @@ from zipfile import ZipFile
 import numpy as np
 import numpy.typing as npt
 
+from vqafeat.datasets.dataset import FileRules
 from vqafeat.errors import DatasetError
 from vqafeat.io import duplicates, read_text_limited, summarize
 from vqafeat.registry import Registry
@@ -24,13 +27,17 @@ from vqafeat.schema import Texts
 class LabelRow:
     """One row of a label list, unchecked: `load_dataset` counts and names all wrong rows in one message.
 
-    `raw_name` is the video's name in this list; `mos` is NaN if the cell is empty.
+    Attributes:
+        raw_name: the video's name in this list.
+        mos: NaN if the cell is empty.
+        path: where the list says that the file is, if it says so.
     """
 
     raw_name: str
     mos: float
     content: str | None = None
     split: str | None = None
+    path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -243,7 +250,14 @@ def _cell_text(value: object) -> str:
 OWN_COLUMNS = ("video", "mos", "content", "split")
 
 
-def read_own(path: Path, _options: NoOptions) -> LabelRows:
+@dataclass(frozen=True)
+class OwnOptions:
+    """The folder that paths such as `../a.mp4` start from; None refuses them, and absolute paths."""
+
+    root: Path | None = None
+
+
+def read_own(path: Path, options: OwnOptions) -> LabelRows:
     """Return the rows of a user's CSV with the columns video,mos[,content,split]."""
     header = _lines(path, ",")[0][1]
     if set(header) - {"content", "split"} != {"video", "mos"}:
@@ -255,11 +269,47 @@ def read_own(path: Path, _options: NoOptions) -> LabelRows:
             f"'{path}' has the columns {','.join(header)}{hint}; {allowed}, separated by commas."
         )
     content, split = ((name,) if name in header else () for name in ("content", "split"))
-    options = TableOptions(video=("video",), mos=("mos",), content=content, split_column=split)
-    return _read_label_table(path, options)
+    columns = TableOptions(video=("video",), mos=("mos",), content=content, split_column=split)
+    read = _read_label_table(path, columns)
+    return read if options.root is None else LabelRows(_named_by_path(read.rows, options.root.absolute()))
 
 
-LABEL_READERS.add("own", LabelReader(NoOptions, read_own))
+def _named_by_path(rows: Sequence[LabelRow], root: Path) -> tuple[LabelRow, ...]:
+    """Return the rows; an absolute path, or one with '..', becomes the row's `path`, and names the video."""
+    paths, others = dict[str, Path](), set[str]()
+    for row in rows:
+        tidy = FileRules().canonical(row.raw_name) or ""
+        if tidy.startswith("/") or ".." in tidy.split("/"):
+            paths[row.raw_name] = root / re.sub("^/+", "/", tidy)
+        else:
+            others.add(tidy)
+    names = _names_of(paths, root, others)
+    return tuple(
+        replace(row, raw_name=names[row.raw_name], path=paths[row.raw_name]) if row.raw_name in paths else row
+        for row in rows
+    )
+
+
+def _names_of(paths: Mapping[str, Path], root: Path, others: Collection[str]) -> dict[str, str]:
+    """Return the part of each path below the root; for files outside of it, below the folder that they share.
+
+    Where a file outside would get the name of a video in the root, a parent of that folder is taken.
+    """
+    # only names leave out '..' this way: after a link it may lead elsewhere, so the file is opened as listed
+    normal = {raw: Path(os.path.normpath(path)) for raw, path in paths.items()}
+    root = Path(os.path.normpath(root))
+    names = {raw: str(path.relative_to(root)) for raw, path in normal.items() if path.is_relative_to(root)}
+    outside = {raw: path for raw, path in normal.items() if raw not in names}
+    taken = {*others, *names.values()}
+    shared = Path(os.path.commonpath([path.parent for path in outside.values()] or [root]))
+    for folder in (shared, *shared.parents):
+        new_names = {raw: str(path.relative_to(folder)) for raw, path in outside.items()}
+        if taken.isdisjoint(new_names.values()):
+            break
+    return {**names, **new_names}
+
+
+LABEL_READERS.add("own", LabelReader(OwnOptions, read_own))
 
 
 def read_lines(path: Path, _options: NoOptions) -> LabelRows:

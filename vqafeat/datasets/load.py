@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vqafeat.datasets.dataset import MOS_TOLERANCE, Dataset, Video, with_digest
-from vqafeat.datasets.label_readers import LABEL_READERS, LabelRow
+from vqafeat.datasets.label_readers import LABEL_READERS, LabelRow, OwnOptions
 from vqafeat.datasets.manifest import LabelList, Manifest, load_manifest
 from vqafeat.errors import DatasetError
 from vqafeat.io import read_text_limited, summarize
@@ -52,7 +52,7 @@ def load_dataset(
     if name.lower().endswith(".csv"):
         if labels is not None:
             raise DatasetError(f"data set '{name}' is a CSV that holds the labels itself; drop --labels.")
-        return with_digest(_load_csv(Path(name), folder))
+        return with_digest(_load_csv(Path(name), folder or Path()))
     is_path = isinstance(name_or_path, Path) or "/" in name or os.sep in name
     if is_path and Path(name).is_dir():
         next_step = f"give the path of its .csv ({CSV_COLUMNS}) or .toml"
@@ -69,13 +69,13 @@ def load_dataset(
     return with_digest(_read_lists(manifest, lists, folder))
 
 
-def _load_csv(path: Path, root: Path | None) -> Dataset:
+def _load_csv(path: Path, root: Path) -> Dataset:
     if not path.is_file():
         next_step = f"give the path of a CSV with the columns {CSV_COLUMNS}"
         raise DatasetError(f"data set '{path}' is not a file; {next_step}.")
     folder = path.resolve().parent.name
     name = folder if folder and path.stem.lower() in _GENERIC_STEMS else path.stem
-    entry = LabelList((path.name,), "own")
+    entry = LabelList((path.name,), "own", OwnOptions(root.absolute()))
     manifest = Manifest(name, name, "MOS", (-math.inf, math.inf), (entry,))
     dataset = _read_lists(manifest, [(entry, path)], root)
     scores = [video.mos for video in dataset.videos]
@@ -133,7 +133,8 @@ def _video(manifest: Manifest, entry: LabelList, row: LabelRow) -> Video:
     content = row.content or (manifest.content.content_of(name) if manifest.content else name)
     if content is None:
         raise DatasetError(f"'{name}' has no content; the [content] pattern does not match it.")
-    return Video(name, row.mos, content, row.split or entry.split, raw=manifest.raw_of(name))
+    split, raw = row.split or entry.split, manifest.raw_of(name)
+    return Video(name, row.mos, content, split, raw=raw, listed_path=row.path)
 
 
 def _check_known(entry: LabelList, videos: Sequence[Video], where: str) -> None:
@@ -166,7 +167,7 @@ def _list_of(manifest: Manifest, path: Path) -> _ListFile:
     if path.suffix.lower() == ".csv":
         header = read_text_limited(path, "utf-8-sig", "replace").split("\n", 1)[0]
         if "video" in header.strip().split(","):
-            return LabelList((path.name,), "own"), path
+            return LabelList((path.name,), "own", OwnOptions()), path
     known = f"known are {', '.join(_file_names(manifest))}, or a CSV with the columns {CSV_COLUMNS}"
     raise DatasetError(f"{where} does not know the label file '{path.name}'; {known}.")
 
