@@ -14,6 +14,7 @@ from vqafeat.splits import (
     SplitRequest,
     content_split,
     leakage,
+    leakage_of_files,
     make_split,
     official_split,
     parse_ratio,
@@ -282,3 +283,31 @@ def test_leakage__video_splits_leak_and_content_splits_do_not() -> None:
     sampled = leakage([video_split([f"v{row}" for row in range(315)], 0)], contents)
     assert sampled["splits"][0]["seen_contents"] == sampled["splits"][0]["test_contents"]
     assert "1 of 1 splits: up to 63 of 63 test videos" in sampled["note"]
+
+
+def test_leakage_of_files__byte_identical_videos_have_one_content() -> None:
+    names = [f"v{row}" for row in range(8)]
+    files = {"v0": "x", "v1": "x", "v2": "y", "v4": "y", "v5": "z", "v6": "x"}
+    # v1 and v6 are copies of v0, v4 is one of v2; the file of v3 and v7 is not known
+    contents = ["a", "b", "c", "d", "e", "f", "g", "h"]
+    splits = [Split((0, 1, 2), (4,), (5, 6)), Split((6,), (), (0, 3, 7)), Split((0, 1, 6), (), (3, 7))]
+    report = leakage_of_files(splits, contents, names, files)
+    assert report["identical"]["pairs"] == [["v0", "v6"], ["v2", "v4"]]
+    assert [leak["seen_videos"] for leak in report["splits"]] == [1, 1, 0]
+    assert report["note"].startswith("content leaks in 2 of 3 splits: up to 1 of 2 test videos")
+    assert report["note"].endswith(f"; {report['identical']['note']}")
+    assert ": v0 = v6, v2 = v4; metrics flatter" in report["identical"]["note"]
+
+
+def test_leakage_of_files__names_few_pairs_and_counts_all() -> None:
+    names = [f"v{row}" for row in range(12)]
+    files = {name: str(row % 6) for row, name in enumerate(names)}
+    report = leakage_of_files([Split(tuple(range(6)), (), tuple(range(6, 12)))], names, names, files)
+    assert report["identical"]["note"].startswith("6 pair(s) of byte-identical videos")
+    assert "v0 = v6, v1 = v7, v2 = v8 and 3 more; " in report["identical"]["note"]
+
+
+def test_leakage_of_files__is_leakage_without_copies_in_several_parts() -> None:
+    names, split = [f"v{row}" for row in range(8)], Split((0, 6), (2,), (1, 3, 4, 5, 7))
+    for files in ({}, {name: name for name in names}, {"v3": "x", "v4": "x"}):
+        assert leakage_of_files([split], CONTENTS, names, files) == leakage([split], CONTENTS)

@@ -6,7 +6,7 @@ then permuted by NumPy's `default_rng(seed)`.
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import numpy as np
 from vqafeat.datasets import Dataset
 from vqafeat.datasets.dataset import Permutations
 from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.io import duplicates, summarize
 from vqafeat.registry import named
 
 Rounding = Literal["ceil", "int"]
@@ -223,3 +224,34 @@ def leakage(splits: Sequence[Split], contents: Sequence[str]) -> dict[str, Any]:
             f"contents may give lower metrics"
         )
     return {"note": note, "splits": leaks}
+
+
+def leakage_of_files(
+    splits: Sequence[Split], contents: Sequence[str], names: Sequence[str], digests: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return `leakage` where byte-identical videos have one content; it names those that a split divides.
+
+    Args:
+        digests: video → SHA-256 of its file; a video whose file is not known may be absent.
+    """
+    files, first = [digests.get(name, "") for name in names], dict[str, int]()
+    copied = set(duplicates(filter(None, files)))
+    contents = [
+        contents[first.setdefault(file, row)] if file in copied else contents[row]
+        for row, file in enumerate(files)
+    ]
+    report, pairs = leakage(splits, contents), set[tuple[int, int]]()
+    for split in splits if copied else ():
+        trained = {files[row]: row for row in reversed(split.train) if files[row] in copied}
+        others = [row for row in (*split.validation, *split.test) if files[row] in trained]
+        pairs |= {(min(row, trained[files[row]]), max(row, trained[files[row]])) for row in others}
+    if not pairs:
+        return report
+    named = [[names[row] for row in pair] for pair in sorted(pairs)]
+    listed = summarize([" = ".join(pair) for pair in named], limit=3)
+    note = (
+        f"{len(named)} pair(s) of byte-identical videos are in training and in another part of a split: "
+        f"{listed}; metrics flatter the heads, so keep one video of each pair"
+    )
+    notes = "; ".join(filter(None, (report["note"], note)))
+    return {"note": notes, "splits": report["splits"], "identical": {"note": note, "pairs": named}}

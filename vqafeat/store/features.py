@@ -18,7 +18,7 @@ from torch.utils import data as torch_data
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.io import duplicates, summarize
-from vqafeat.remote import StorePath
+from vqafeat.remote import StorePath, map_concurrently
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 from vqafeat.system import anonymous_file, free_bytes
 
@@ -299,6 +299,12 @@ def complete_rows(store: FeatureReader, feature_sets: str) -> tuple[int, ...]:
     names = split_feature_sets(feature_sets)
     complete = set.intersection(*(set(store.complete_videos(name)) for name in names))
     return tuple(row for row, video in enumerate(store.dataset.videos) if video.name in complete)
+
+
+def file_digests(store: FeatureReader, videos: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of each video's file; videos whose file is not known are left out."""
+    sources = map_concurrently(store.path, store.source, videos)
+    return {video: str(source["sha256"]) for video, source in zip(videos, sources, strict=True) if source}
 
 
 def load_features(
