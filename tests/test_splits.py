@@ -13,6 +13,7 @@ from vqafeat.splits import (
     Split,
     SplitRequest,
     content_split,
+    leak_notes,
     leakage,
     leakage_of_files,
     make_split,
@@ -295,7 +296,7 @@ def test_leakage_of_files__byte_identical_videos_have_one_content() -> None:
     assert report["identical"]["pairs"] == [["v0", "v6"], ["v2", "v4"]]
     assert [leak["seen_videos"] for leak in report["splits"]] == [1, 1, 0]
     assert report["note"].startswith("content leaks in 2 of 3 splits: up to 1 of 2 test videos")
-    assert report["note"].endswith(f"; {report['identical']['note']}")
+    assert leak_notes(report) == [report["note"], report["identical"]["note"]]
     assert ": v0 = v6, v2 = v4; metrics flatter" in report["identical"]["note"]
 
 
@@ -311,3 +312,4 @@ def test_leakage_of_files__is_leakage_without_copies_in_several_parts() -> None:
     names, split = [f"v{row}" for row in range(8)], Split((0, 6), (2,), (1, 3, 4, 5, 7))
     for files in ({}, {name: name for name in names}, {"v3": "x", "v4": "x"}):
         assert leakage_of_files([split], CONTENTS, names, files) == leakage([split], CONTENTS)
+    assert leak_notes({}) == leak_notes(leakage([content_split(CONTENTS, 0)], CONTENTS)) == []

@@ -253,5 +253,10 @@ def leakage_of_files(
         f"{len(named)} pair(s) of byte-identical videos are in training and in another part of a split: "
         f"{listed}; metrics flatter the heads, so keep one video of each pair"
     )
-    notes = "; ".join(filter(None, (report["note"], note)))
-    return {"note": notes, "splits": report["splits"], "identical": {"note": note, "pairs": named}}
+    return {**report, "identical": {"note": note, "pairs": named}}
+
+
+def leak_notes(report: Mapping[str, Any]) -> list[str]:
+    """Return the notes of a report of leaks, which may be empty: runs of version 1 record none."""
+    notes = (report.get("note", ""), report.get("identical", {}).get("note", ""))
+    return [note for note in notes if note]

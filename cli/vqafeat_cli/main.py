@@ -6,6 +6,7 @@ Bugs keep their traceback.
 
 import os
 import sys
+import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -98,7 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     provide_cache_folders()
     try:
-        code = cli.main(args=arguments, prog_name="vqafeat", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: click.echo(f"Warning: {message}", err=True)
+            code = cli.main(args=arguments, prog_name="vqafeat", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         code = error.exit_code

@@ -332,8 +332,10 @@ def test_evaluate__notes_what_flatters_a_measured_part(parted_store: FeatureStor
 def test_evaluate__notes_copies_of_training_videos_in_a_part(tmp_path: Path) -> None:
     store = make_parted_store(tmp_path, copies=(0, 12))
     run = small_fit(store, tmp_path / "run", splits=[Split((0, 1), (), (14, 15, 16))]).path
-    (note,) = evaluate(run, store, part="test").summary.notes
-    assert "up to 1 of 5 test videos" in note
-    assert "1 pair(s) of byte-identical videos are in training and in another part" in note
-    assert "clip,0.mp4 = clip,12.mp4" in note
+    content, copies = evaluate(run, store, part="test").summary.notes
+    assert "up to 1 of 5 test videos" in content
+    assert copies.startswith(
+        "1 pair(s) of byte-identical videos are in training and in another part of a split"
+    )
+    assert "clip,0.mp4 = clip,12.mp4" in copies
     assert evaluate(run, store, part="test-1080p").summary.notes == ()

@@ -16,7 +16,16 @@ from vqafeat.errors import ArgumentError, TrainingError
 from vqafeat.io import json_text, write_csv, write_json
 from vqafeat.losses.base import on_label_scale
 from vqafeat.losses.label_scaling import fit_label_scaling
-from vqafeat.splits import PARTS, Split, SplitRequest, leakage, leakage_of_files, make_split, shared_contents
+from vqafeat.splits import (
+    PARTS,
+    Split,
+    SplitRequest,
+    leak_notes,
+    leakage,
+    leakage_of_files,
+    make_split,
+    shared_contents,
+)
 from vqafeat.store.features import (
     FeatureDataset,
     FeatureReader,
@@ -154,7 +163,7 @@ def fit(
     trained = sorted({row for split in videos.splits.splits for row in split.train})
     if (features := TrainingFeatures.of(data, trained)) is not None:
         write_training_features(run.path, features)
-    _write_results(run, videos, leak["note"], results)
+    _write_results(run, videos, leak_notes(leak), results)
     return run
 
 
@@ -268,7 +277,7 @@ def _named_splits(videos: _Videos) -> dict[str, Any]:
     return {"kind": videos.splits.words, "skipped": videos.skipped, "leak": leak, "splits": named}
 
 
-def _write_results(run: Run, videos: _Videos, leak: str, results: Sequence[SplitResult]) -> None:
+def _write_results(run: Run, videos: _Videos, leaks: list[str], results: Sequence[SplitResult]) -> None:
     """Write predictions, calibration, curve and metrics.json, which marks the run as finished."""
     config = run.config
     rows = [row for number, result in enumerate(results) for row in _predictions(videos, number, result)]
@@ -276,7 +285,7 @@ def _write_results(run: Run, videos: _Videos, leak: str, results: Sequence[Split
     predictions = with_scores(rows, config, calibrations)
     # a head without epochs has no recipe: it selects on validation and scores on the labels' scale
     recipe = {"loss": "l1", "select": "validation", **config.recipe}
-    notes = _notes(videos, leak, recipe["loss"], recipe["select"]) + calibration_notes(config, calibrations)
+    notes = _notes(videos, leaks, recipe["loss"], recipe["select"]) + calibration_notes(config, calibrations)
     summary = summarise(predictions, len(results), config.mapping, notes, config.dataset_names)
     write_predictions(run.path, predictions)
     write_calibrations(run.path, config, calibrations)
@@ -293,14 +302,14 @@ def _write_results(run: Run, videos: _Videos, leak: str, results: Sequence[Split
     shutil.rmtree(run.path / STATE, ignore_errors=True)
 
 
-def _notes(videos: _Videos, leak: str, loss: str, select: str) -> list[str]:
+def _notes(videos: _Videos, leaks: list[str], loss: str, select: str) -> list[str]:
     count = len(videos.skipped)
     skipped = f"{count} video(s) without complete features left out" if count else ""
     open_scale = (
         f"the loss '{loss}' leaves the scale of the heads' own output open: only calibrated scores are on "
         "the labels' scale"
     )
-    notes = (skipped, leak, SELECTIONS[select], "" if on_label_scale(loss) else open_scale)
+    notes = (skipped, *leaks, SELECTIONS[select], "" if on_label_scale(loss) else open_scale)
     return [note for note in notes if note]
 
 
