@@ -300,6 +300,19 @@ def test_leakage_of_files__byte_identical_videos_have_one_content() -> None:
     assert ": v0 = v6, v2 = v4; metrics flatter" in report["identical"]["note"]
 
 
+def test_leakage_of_files__merges_the_contents_of_copies() -> None:
+    # v1 is a copy of v0, and v4 of v3; so a, b and c show one scene, and d another
+    names, contents = ["v0", "v1", "v2", "v3", "v4", "v5"], ["a", "b", "b", "b", "c", "d"]
+    digests = dict(zip(names, ["x", "x", "", "y", "y", "z"], strict=True))
+    for split, seen in (
+        (Split((0, 1), (), (2, 5)), 1),
+        (Split((0,), (), (4, 5)), 1),
+        (Split((5,), (), (0, 4)), 0),
+    ):
+        (leak,) = leakage_of_files([split], contents, names, digests)["splits"]
+        assert leak["seen_videos"] == leak["seen_contents"] == seen
+
+
 def test_leakage_of_files__names_few_pairs_and_counts_all() -> None:
     names = [f"v{row}" for row in range(12)]
     files = {name: str(row % 6) for row, name in enumerate(names)}

@@ -229,18 +229,15 @@ def leakage(splits: Sequence[Split], contents: Sequence[str]) -> dict[str, Any]:
 def leakage_of_files(
     splits: Sequence[Split], contents: Sequence[str], names: Sequence[str], digests: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return `leakage` where byte-identical videos have one content; it names those that a split divides.
+    """Return `leakage` with one content for byte-identical videos, and those of them that a split divides.
 
     Args:
         digests: video → SHA-256 of its file; a video whose file is not known may be absent.
     """
-    files, first = [digests.get(name, "") for name in names], dict[str, int]()
+    files = [digests.get(name, "") for name in names]
     copied = set(duplicates(filter(None, files)))
-    contents = [
-        contents[first.setdefault(file, row)] if file in copied else contents[row]
-        for row, file in enumerate(files)
-    ]
-    report, pairs = leakage(splits, contents), set[tuple[int, int]]()
+    report = leakage(splits, _merge_contents(contents, files) if copied else contents)
+    pairs = set[tuple[int, int]]()
     for split in splits if copied else ():
         trained = {files[row]: row for row in reversed(split.train) if files[row] in copied}
         others = [row for row in (*split.validation, *split.test) if files[row] in trained]
@@ -254,6 +251,22 @@ def leakage_of_files(
         f"{listed}; metrics flatter the heads, so keep one video of each pair"
     )
     return {**report, "identical": {"note": note, "pairs": named}}
+
+
+def _merge_contents(contents: Sequence[str], files: Sequence[str]) -> list[str]:
+    """Return the content of each row, with the same name for all contents that share a file."""
+    merged_into, first = dict[str, str](), dict[str, str]()
+
+    def name_of(content: str) -> str:
+        while content in merged_into:
+            content = merged_into[content]
+        return content
+
+    for content, file in zip(contents, files, strict=True):
+        one, other = name_of(first.setdefault(file, content)), name_of(content)
+        if file and one != other:
+            merged_into[other] = one
+    return [name_of(content) for content in contents]
 
 
 def leak_notes(report: Mapping[str, Any]) -> list[str]:

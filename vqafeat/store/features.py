@@ -47,8 +47,7 @@ def take(values: Array, rows: Index | None) -> Array:
 def as_tensor(values: Array) -> Tensor:
     """Return a tensor in the array's memory; it may only be read, since maps of files are not writable."""
     with warnings.catch_warnings():
-        message = "The given NumPy array is not writable"
-        warnings.filterwarnings("ignore", message=message, category=UserWarning)
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
         return torch.from_numpy(values)
 
 
