@@ -13,7 +13,9 @@ from vqafeat.splits import (
     Split,
     SplitRequest,
     content_split,
+    leak_notes,
     leakage,
+    leakage_of_files,
     make_split,
     official_split,
     parse_ratio,
@@ -282,3 +284,45 @@ def test_leakage__video_splits_leak_and_content_splits_do_not() -> None:
     sampled = leakage([video_split([f"v{row}" for row in range(315)], 0)], contents)
     assert sampled["splits"][0]["seen_contents"] == sampled["splits"][0]["test_contents"]
     assert "1 of 1 splits: up to 63 of 63 test videos" in sampled["note"]
+
+
+def test_leakage_of_files__byte_identical_videos_have_one_content() -> None:
+    names = [f"v{row}" for row in range(8)]
+    files = {"v0": "x", "v1": "x", "v2": "y", "v4": "y", "v5": "z", "v6": "x"}
+    # v1 and v6 are copies of v0, v4 is one of v2; the file of v3 and v7 is not known
+    contents = ["a", "b", "c", "d", "e", "f", "g", "h"]
+    splits = [Split((0, 1, 2), (4,), (5, 6)), Split((6,), (), (0, 3, 7)), Split((0, 1, 6), (), (3, 7))]
+    report = leakage_of_files(splits, contents, names, files)
+    assert report["identical"]["pairs"] == [["v0", "v6"], ["v2", "v4"]]
+    assert [leak["seen_videos"] for leak in report["splits"]] == [1, 1, 0]
+    assert report["note"].startswith("content leaks in 2 of 3 splits: up to 1 of 2 test videos")
+    assert leak_notes(report) == [report["note"], report["identical"]["note"]]
+    assert ": v0 = v6, v2 = v4; metrics flatter" in report["identical"]["note"]
+
+
+def test_leakage_of_files__merges_the_contents_of_copies() -> None:
+    # v1 is a copy of v0, and v4 of v3; so a, b and c show one scene, and d another
+    names, contents = ["v0", "v1", "v2", "v3", "v4", "v5"], ["a", "b", "b", "b", "c", "d"]
+    digests = dict(zip(names, ["x", "x", "", "y", "y", "z"], strict=True))
+    for split, seen in (
+        (Split((0, 1), (), (2, 5)), 1),
+        (Split((0,), (), (4, 5)), 1),
+        (Split((5,), (), (0, 4)), 0),
+    ):
+        (leak,) = leakage_of_files([split], contents, names, digests)["splits"]
+        assert leak["seen_videos"] == leak["seen_contents"] == seen
+
+
+def test_leakage_of_files__names_few_pairs_and_counts_all() -> None:
+    names = [f"v{row}" for row in range(12)]
+    files = {name: str(row % 6) for row, name in enumerate(names)}
+    report = leakage_of_files([Split(tuple(range(6)), (), tuple(range(6, 12)))], names, names, files)
+    assert report["identical"]["note"].startswith("6 pair(s) of byte-identical videos")
+    assert "v0 = v6, v1 = v7, v2 = v8 and 3 more; " in report["identical"]["note"]
+
+
+def test_leakage_of_files__is_leakage_without_copies_in_several_parts() -> None:
+    names, split = [f"v{row}" for row in range(8)], Split((0, 6), (2,), (1, 3, 4, 5, 7))
+    for files in ({}, {name: name for name in names}, {"v3": "x", "v4": "x"}):
+        assert leakage_of_files([split], CONTENTS, names, files) == leakage([split], CONTENTS)
+    assert leak_notes({}) == leak_notes(leakage([content_split(CONTENTS, 0)], CONTENTS)) == []

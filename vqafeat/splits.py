@@ -1,12 +1,12 @@
-"""Splits into training, validation and test part, protocols that make them, and a report of leaks.
+"""Splits into training, validation and test part, the protocols that make them, and the report of leaks.
 
-Every split follows from a seed or from a file, never from the order of rows: names (or contents) are sorted
-first, then drawn with NumPy's `default_rng(seed)`.
+A split follows from a seed or a file, never from the order of rows: names (or contents) are sorted first, and
+then permuted by NumPy's `default_rng(seed)`.
 """
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,12 +15,11 @@ import numpy as np
 from vqafeat.datasets import Dataset
 from vqafeat.datasets.dataset import Permutations
 from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.io import duplicates, summarize
 from vqafeat.registry import named
 
 Rounding = Literal["ceil", "int"]
 DEFAULT_RATIO = "60/20/20"
-
-
 PARTS = ("train", "validation", "test")
 
 
@@ -78,7 +77,7 @@ def _cuts(count: int, ratio: str, rounding: Rounding) -> tuple[int, int]:
 def video_split(
     names: Sequence[str], seed: int, ratio: str = DEFAULT_RATIO, rounding: Rounding = "int"
 ) -> Split:
-    """Return a seeded split in which videos are drawn one by one; `ratio` gives shares of videos."""
+    """Return a seeded split of single videos; `ratio` gives shares of videos."""
     rows = np.argsort(np.asarray(names, dtype=object), kind="stable")
     return _cut(rows[np.random.default_rng(seed).permutation(len(names))].tolist(), ratio, rounding)
 
@@ -86,7 +85,7 @@ def video_split(
 def content_split(
     contents: Sequence[str], seed: int, ratio: str = DEFAULT_RATIO, rounding: Rounding = "int"
 ) -> Split:
-    """Return a seeded split in which all videos of a content go to one part; `ratio` is that of contents."""
+    """Return a seeded split that keeps the videos of a content together; `ratio` gives shares of contents."""
     different = sorted(set(contents))
     count = len(different)
     first, second = _cuts(count, ratio, rounding)
@@ -113,7 +112,7 @@ def _fills_parts(count: int, ratio: str, rounding: Rounding) -> bool:
 def stored_split(
     permutations: Permutations, run: int, ratio: str = DEFAULT_RATIO, rounding: Rounding = "int"
 ) -> Split:
-    """Return the split of column `run` (the released code's `exp_id`) of (video, run) row indices."""
+    """Return the split of a column of (video, run) row indices; the released code calls the run `exp_id`."""
     count = permutations.shape[1]
     if not 0 <= run < count:
         raise ArgumentError(f"run {run} is not among the {count} stored permutations; use 0 to {count - 1}.")
@@ -130,9 +129,9 @@ def official_split(
     """Return the parts that the data set publishes.
 
     Args:
-        splits: official part by row; rows of other parts and of none are left out.
+        splits: official part of each row; rows of other parts, or without a part, are left out.
         test_part: "test" or "test-1080p".
-        validation_share: share of the training videos to set aside where no validation part is published.
+        validation_share: share of the training videos for validation if no validation part is published.
     """
     if not 0 <= validation_share < 1:
         raise ArgumentError(f"validation_share {validation_share} must be at least 0 and below 1.")
@@ -142,7 +141,7 @@ def official_split(
     if missing := [part for part in ("train", test_part) if part not in rows]:
         there = ", ".join(f"{part} ({len(own)})" for part, own in rows.items() if part) or "none"
         none = f"no video is in the official part {' or '.join(missing)} (parts: {there})"
-        raise DatasetError(f"{none}; read the lists that hold it, or draw splits.")
+        raise DatasetError(f"{none}; read the lists that hold it, or use another --protocol.")
     train, validation = rows["train"], rows.get("validation", [])
     if not validation and validation_share:
         order = sorted(train, key=lambda row: names[row])
@@ -161,7 +160,7 @@ def _cut(order: Sequence[int], ratio: str, rounding: Rounding) -> Split:
 
 @dataclass(frozen=True)
 class SplitRequest:
-    """The options of all protocols; repeat `run`, from 0, is drawn with seed + run."""
+    """The options of all protocols; the split of `run`, counted from 0, has the seed `seed` + `run`."""
 
     run: int = 0
     seed: int = 0
@@ -201,7 +200,7 @@ def make_split(dataset: Dataset, protocol: str, request: SplitRequest) -> Split:
 
 
 def shared_contents(split: Split, contents: Sequence[str]) -> tuple[str, ...]:
-    """Return the contents of the test part that are in the training part too, sorted: the leak."""
+    """Return the contents that are in both the training and the test part, sorted."""
     trained = {contents[row] for row in split.train}
     return tuple(sorted({contents[row] for row in split.test} & trained))
 
@@ -209,7 +208,7 @@ def shared_contents(split: Split, contents: Sequence[str]) -> tuple[str, ...]:
 def leakage(splits: Sequence[Split], contents: Sequence[str]) -> dict[str, Any]:
     """Return how many test videos and contents of each split have a content that is in training too.
 
-    The note is about the split with the largest share of such videos; it is empty where nothing leaks.
+    The note describes the split with the largest share of such videos; it is empty if no content leaks.
     """
     leaks, note = [], ""
     for split in splits:
@@ -225,3 +224,52 @@ def leakage(splits: Sequence[Split], contents: Sequence[str]) -> dict[str, Any]:
             f"contents may give lower metrics"
         )
     return {"note": note, "splits": leaks}
+
+
+def leakage_of_files(
+    splits: Sequence[Split], contents: Sequence[str], names: Sequence[str], digests: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return `leakage` with one content for byte-identical videos, and those of them that a split divides.
+
+    Args:
+        digests: video → SHA-256 of its file; a video whose file is not known may be absent.
+    """
+    files = [digests.get(name, "") for name in names]
+    copied = set(duplicates(filter(None, files)))
+    report = leakage(splits, _merge_contents(contents, files) if copied else contents)
+    pairs = set[tuple[int, int]]()
+    for split in splits if copied else ():
+        trained = {files[row]: row for row in reversed(split.train) if files[row] in copied}
+        others = [row for row in (*split.validation, *split.test) if files[row] in trained]
+        pairs |= {(min(row, trained[files[row]]), max(row, trained[files[row]])) for row in others}
+    if not pairs:
+        return report
+    named = [[names[row] for row in pair] for pair in sorted(pairs)]
+    listed = summarize([" = ".join(pair) for pair in named], limit=3)
+    note = (
+        f"{len(named)} pair(s) of byte-identical videos are in training and in another part of a split: "
+        f"{listed}; metrics flatter the heads, so keep one video of each pair"
+    )
+    return {**report, "identical": {"note": note, "pairs": named}}
+
+
+def _merge_contents(contents: Sequence[str], files: Sequence[str]) -> list[str]:
+    """Return the content of each row, with the same name for all contents that share a file."""
+    merged_into, first = dict[str, str](), dict[str, str]()
+
+    def name_of(content: str) -> str:
+        while content in merged_into:
+            content = merged_into[content]
+        return content
+
+    for content, file in zip(contents, files, strict=True):
+        one, other = name_of(first.setdefault(file, content)), name_of(content)
+        if file and one != other:
+            merged_into[other] = one
+    return [name_of(content) for content in contents]
+
+
+def leak_notes(report: Mapping[str, Any]) -> list[str]:
+    """Return the notes of a report of leaks, which may be empty: runs of version 1 record none."""
+    notes = (report.get("note", ""), report.get("identical", {}).get("note", ""))
+    return [note for note in notes if note]

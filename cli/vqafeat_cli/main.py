@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 an expected error in one sentence, 2 wrong usage, 3 finish
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,7 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     provide_cache_folders()
     try:
-        code = cli.main(args=arguments, prog_name="vqafeat", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: click.echo(f"Warning: {message}", err=True)
+            code = cli.main(args=arguments, prog_name="vqafeat", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         code = error.exit_code

@@ -252,6 +252,27 @@ def test_show__says_where_a_video_and_its_rows_came_from(run: Run, here: Path, d
     ) == (1, True)
 
 
+@pytest.mark.filterwarnings("default")
+def test_fit__warns_of_copies_in_a_csv_of_absolute_and_parent_paths(run: Run, here: Path, data: Path) -> None:
+    (here / "lists").mkdir()
+    (here / "more").mkdir()
+    shutil.copy(data / "v0.mp4", here / "more" / "copy.mp4")
+    parts = ["train"] * 4 + ["validation"] * 3 + ["test"]
+    rows = [f"{data}/v{row}.mp4,{row}.5,{part}" for row, part in enumerate(parts)]
+    (here / "lists" / "own.csv").write_text("\n".join(["video,mos,split", *rows, "../more/copy.mp4,0,test"]))
+    ended = run("extract", "--dataset", here / "lists" / "own.csv", "--backbone", "squeezenet1_0", *WEIGHTS)
+    assert (ended.code, "9 videos extracted" in ended.out) == (0, True), ended.err
+    ended = run(
+        "fit", "--head", "no-time", "--protocol", "official", "--splits", 1, "--epochs", 2, "--jobs", 1
+    )
+    assert ended.code == 0, ended.err
+    (warning,) = [line for line in ended.err.splitlines() if line.startswith("Warning: ")]
+    assert re.match(
+        r"Warning: 1 pair\(s\) of byte-identical .*: \S+v0\.mp4 = \S+more/copy\.mp4; metrics", warning
+    )
+    assert f"note: {warning.removeprefix('Warning: ')}" in ended.out
+
+
 def test_fit__takes_losses_and_select_and_notes_what_flatters(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
     fit = ("fit", "--head", "no-time", "--splits", 2, "--epochs", 2, "--jobs", 1, "--no-start-at-mean")

@@ -12,7 +12,14 @@ from scipy.io import savemat
 
 from tests.helpers.workbooks import write_old_workbook, write_workbook
 from vqafeat.datasets import label_readers
-from vqafeat.datasets.label_readers import LABEL_READERS, LabelRow, NoOptions, TableOptions, read_workbook
+from vqafeat.datasets.label_readers import (
+    LABEL_READERS,
+    LabelRow,
+    NoOptions,
+    OwnOptions,
+    TableOptions,
+    read_workbook,
+)
 from vqafeat.datasets.matlab import Mat5Options
 from vqafeat.errors import DatasetError, UnknownNameError
 
@@ -68,7 +75,7 @@ def test_info_mat__refuses_other_files(tmp_path: Path) -> None:
     text = tmp_path / "text.mat"
     text.write_text("no HDF5")
     with pytest.raises(
-        DatasetError, match=r"is no MATLAB 7\.3 \(HDF5\) file; give the released \*info\.mat as it is"
+        DatasetError, match=r"is not a MATLAB 7\.3 \(HDF5\) file; give the released \*info\.mat as it is"
     ):
         read("info-mat", text)
     with h5py.File(tmp_path / "other.mat", "w") as file:
@@ -131,7 +138,7 @@ def test_mat5__refuses_the_newer_format_and_other_files(tmp_path: Path) -> None:
     (tmp_path / "text.mat").write_text("no MATLAB file at all, but long enough for its header " * 4)
     write_info_mat(tmp_path / "new.mat", NAMES, [1.0, 2.0, 3.0], INDEX)
     for name in ("text.mat", "new.mat"):
-        with pytest.raises(DatasetError, match=r"is no MATLAB file of version 7\.2 or older"):
+        with pytest.raises(DatasetError, match=r"is not a MATLAB file of version 7\.2 or older"):
             read("mat5", tmp_path / name, Mat5Options("video_list", "mos"))
 
 
@@ -147,7 +154,7 @@ def test_mat5__refuses_a_file_that_is_cut_short(tmp_path: Path, compressed: bool
     (tmp_path / "x.mat").write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(
         DatasetError,
-        match=r"x\.mat' (is no MATLAB file of version 7\.2 or older|has no variable 'video_list')",
+        match=r"x\.mat' (is not a MATLAB file of version 7\.2 or older|has no variable 'video_list')",
     ):
         read("mat5", tmp_path / "x.mat", Mat5Options("video_list", "mos"))
 
@@ -162,7 +169,8 @@ def test_mat5__refuses_a_file_on_which_the_parser_fails(
     savemat(tmp_path / "x.mat", {"mos": np.arange(3.0)})
     monkeypatch.setattr("scipy.io.loadmat", falls)
     with pytest.raises(
-        DatasetError, match=rf"x\.mat' is no MATLAB file .* or is damaged \({error.__name__}: deep inside\)"
+        DatasetError,
+        match=rf"x\.mat' is not a MATLAB file .* or is damaged \({error.__name__}: deep inside\)",
     ):
         read("mat5", tmp_path / "x.mat", Mat5Options("names", "mos"))
 
@@ -217,7 +225,7 @@ def test_table__names_wrong_columns_lines_and_cells(tmp_path: Path) -> None:
         read("table", path, options)
     path.write_text("vid,MOSFull\na,1\nb,good\nc,1\nd,bad\n")
     with pytest.raises(
-        DatasetError, match=r"2 labels are no numbers: line 3 'good', line 5 'bad'; correct these rows"
+        DatasetError, match=r"2 labels are not numbers: line 3 'good', line 5 'bad'; correct these rows"
     ):
         read("table", path, options)
     path.write_text("vid,MOSFull\na,1,2\n")
@@ -226,16 +234,16 @@ def test_table__names_wrong_columns_lines_and_cells(tmp_path: Path) -> None:
     ):
         read("table", path, options)
     path.write_text("vid,MOSFull,vid\na,1,2\n")
-    with pytest.raises(DatasetError, match="doubles a column among vid, MOSFull, vid"):
+    with pytest.raises(DatasetError, match="has more than one column vid; name each column once"):
         read("table", path, options)
     path.write_text("\n\n")
     with pytest.raises(DatasetError, match="is empty; its first line must name the columns"):
         read("table", path, options)
     path.write_text('vid,MOSFull\n"a,1\n')
-    with pytest.raises(DatasetError, match="is no CSV"):
+    with pytest.raises(DatasetError, match="is not a CSV"):
         read("table", path, options)
     path.write_bytes("vid,MOSFull\nü,1\n".encode("latin-1"))
-    with pytest.raises(DatasetError, match=r"is no UTF-8 text .* save it as UTF-8 CSV"):
+    with pytest.raises(DatasetError, match=r"is not UTF-8 text .* save it as UTF-8 CSV"):
         read("table", path, options)
     with pytest.raises(DatasetError, match="cannot be read"):
         read("table", tmp_path / "absent.csv", options)
@@ -249,7 +257,8 @@ def test_table__names_wrong_columns_lines_and_cells(tmp_path: Path) -> None:
 def test_own__reads_its_four_columns_in_any_order(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text('split,mos,video,content\ntrain,3.5,"a, b.mp4",x\n,2,c.mp4,\n')
-    assert read("own", path) == (LabelRow("a, b.mp4", 3.5, "x", "train"), LabelRow("c.mp4", 2.0, None, None))
+    rows = (LabelRow("a, b.mp4", 3.5, "x", "train"), LabelRow("c.mp4", 2.0, None, None))
+    assert read("own", path, OwnOptions()) == read("own", path, OwnOptions(tmp_path)) == rows
 
 
 @pytest.mark.parametrize(
@@ -268,7 +277,7 @@ def test_own__refuses_other_columns(tmp_path: Path, header: str, message: str) -
     path = tmp_path / "own.csv"
     path.write_text(f"{header}\na.mp4,1\n")
     with pytest.raises(DatasetError, match=message):
-        read("own", path)
+        read("own", path, OwnOptions())
 
 
 # --- path-duration-fps-mos
@@ -334,24 +343,25 @@ def test_read_workbook__refuses_other_files_with_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "old.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
-    with pytest.raises(DatasetError, match=r"old.xls': it is no Excel workbook"):
+    with pytest.raises(DatasetError, match=r"old.xls': it is not an Excel workbook"):
         read_workbook(tmp_path / "old.xls")
     (tmp_path / "text.xlsx").write_text("a,b")
     with pytest.raises(
-        DatasetError, match=r"text.xlsx': it is no Excel workbook .*give the workbook as the data set ships"
+        DatasetError,
+        match=r"text.xlsx': it is not an Excel workbook .*give the workbook as the data set ships",
     ):
         read_workbook(tmp_path / "text.xlsx")
     with pytest.raises(DatasetError, match=r"none.xlsx': it cannot be read \(No such file"):
         read_workbook(tmp_path / "none.xlsx")
     with ZipFile(tmp_path / "zip.xlsx", "w") as other:
         other.writestr("a.txt", "hello")
-    with pytest.raises(DatasetError, match=r"zip.xlsx': it is no Excel workbook"):
+    with pytest.raises(DatasetError, match=r"zip.xlsx': it is not an Excel workbook"):
         read_workbook(tmp_path / "zip.xlsx")
     with pytest.raises(DatasetError, match="the first sheet is empty"):
         read_workbook(write_workbook(tmp_path / "empty.xlsx", [[]]))
     path = write_workbook(tmp_path / "a.xlsx", [["h"]])
     monkeypatch.setattr(label_readers, "_LARGEST_PART_BYTES", 10)
-    with pytest.raises(DatasetError, match="unpacks to more than 0 MiB; it is no label file"):
+    with pytest.raises(DatasetError, match="unpacks to more than 0 MiB; it is not a label file"):
         read_workbook(path)
 
 

@@ -24,6 +24,7 @@ from vqafeat.datasets import (
 )
 from vqafeat.datasets.dataset import with_digest
 from vqafeat.datasets.label_readers import LABEL_READERS
+from vqafeat.datasets.locate import Located
 from vqafeat.errors import DatasetError, UnknownNameError
 
 SHIPPED = ["cvd2014", "demo", "konvid", "live-apv", "live-qualcomm", "live-vqc", "lsvq", "youtube-ugc"]
@@ -313,9 +314,9 @@ def test_manifest_folder__is_found_in_a_wheel_and_next_to_the_package(
             r"extensions mp4 must begin with a dot, as '\.mp4'",
         ),
         ("name = '\\1.mp4'\n", "", r"file rules: pattern and name come together"),
-        ("pattern = '(?:^", "pattern = '((?:^", r"file rules: pattern .* is no regular expression"),
+        ("pattern = '(?:^", "pattern = '((?:^", r"file rules: pattern .* is not a regular expression"),
         ("'^(\\d)'", "'^\\d'", r"content: pattern '\^\\d' has no group; put the part"),
-        ("'^(\\d)'", "'^(\\d'", r"content: pattern '\^\(\\d' is no regular expression"),
+        ("'^(\\d)'", "'^(\\d'", r"content: pattern '\^\(\\d' is not a regular expression"),
         (
             "[files]",
             "class_pattern = 'a'\n[files]",
@@ -324,7 +325,7 @@ def test_manifest_folder__is_found_in_a_wheel_and_next_to_the_package(
         (
             "[files]",
             "class_pattern = '(a'\n[files]",
-            r"class_pattern: pattern '\(a' is no regular expression",
+            r"class_pattern: pattern '\(a' is not a regular expression",
         ),
         (
             "videos = 3",
@@ -425,11 +426,11 @@ def test_load_dataset__own_manifest_loads_from_its_folder_and_below_it(tmp_path:
         ),
         (
             "id,mos\n11,1.5\n,3\n21,4\n",
-            r"1 of 3 rows are wrong: '' \(label 3\) is no name of this data set's videos\. Cor",
+            r"1 of 3 rows are wrong: '' \(label 3\) is not a name of this data set's videos\. Cor",
         ),
         (
             "id,mos\n11,1.5\nA3,3\n21,4\n",
-            r"1 of 3 rows are wrong: 'A3' \(label 3\) is no name .*\. .* or give the list of this",
+            r"1 of 3 rows are wrong: 'A3' \(label 3\) is not a name .*\. .* or give the list of this",
         ),
         (
             "id,mos\n11,1.5\n12,3\n13,4\n",
@@ -520,7 +521,7 @@ def test_load_dataset__refuses_label_files_that_are_absent_or_unknown(tmp_path: 
         r"with",
     ):
         load_dataset(path, labels=tmp_path / "strange.txt")
-    with pytest.raises(DatasetError, match="'mine': an empty list of label files was given"):
+    with pytest.raises(DatasetError, match="'mine': labels is empty; name a label file"):
         load_dataset(path, labels=[])
 
 
@@ -628,15 +629,13 @@ def test_own_csv__of_a_generic_name_is_named_after_its_folder(
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("a.mp4,1\na.mp4,2\n", r"names 1 of them more than once: a\.mp4; keep one row a video"),
+        ("a.mp4,1\na.mp4,2\n", r"names 1 of them more than once: a\.mp4; keep one row per video"),
         ("a.mp4,nan\n", r"1 of 1 rows are wrong: video 'a\.mp4' has the label nan"),
         ("a.mp4,inf\n", r"1 of 1 rows are wrong: video 'a\.mp4' has the label inf"),
-        (
-            "/abs/a.mp4,1\n",
-            r"1 of 1 rows are wrong: video name '/abs/a\.mp4' has to be a relative POSIX path",
-        ),
-        ("C:\\a.mp4,1\n", r"'C:/a\.mp4' has to be a relative"),
-        ("../a.mp4,1\n", r"'\.\./a\.mp4' has to be a relative"),
+        ("C:\\a.mp4,1\n", r"1 of 1 rows are wrong: video name 'C:/a\.mp4' has to be a relative POSIX path"),
+        ("/,1\n", r"video name '\.' has to be a relative"),
+        ("a.mp4,1\nx/../a.mp4,2\n", r"names 1 of them more than once: a\.mp4; keep one row per video"),
+        ("/x/a.mp4,1\n//x/./a.mp4,2\n", r"names 1 of them more than once: a\.mp4; keep one row per video"),
         ("x//a.mp4,1\n", r"'x//a\.mp4' has to be a relative"),
         ("", r"holds no rows"),
     ],
@@ -659,6 +658,45 @@ def test_own_csv__refuses_unknown_splits_extra_labels_and_absent_files(tmp_path:
         DatasetError, match=r"data set '.*none\.csv' is not a file; give the path of a CSV with the columns"
     ):
         load_dataset(str(tmp_path / "none.csv"))
+
+
+def names_in(folder: Path, *listed: str) -> list[str]:
+    rows = "".join(f"{name},{number}\n" for number, name in enumerate(listed))
+    dataset = load_dataset(own_csv(folder, f"video,mos\n{rows}"))
+    for video, name in zip(dataset.videos, listed, strict=True):
+        assert (video.listed_path is None) == (video.name == name)
+    return [video.name for video in dataset.videos]
+
+
+def test_own_csv__names_listed_paths_below_the_root_or_the_shared_folder(tmp_path: Path) -> None:
+    root = tmp_path / "lists"
+    root.mkdir()
+    assert names_in(root, f"{root}/x/a.mp4", "b:1.mp4", "y/../c.mp4") == ["x/a.mp4", "b:1.mp4", "c.mp4"]
+    assert names_in(root, "/d/a/1.mp4", "/d/b/1.mp4", "/d/b/x/2.mp4") == ["a/1.mp4", "b/1.mp4", "b/x/2.mp4"]
+    assert names_in(root, "../set/1.mp4", "..\\set\\2.mp4") == ["1.mp4", "2.mp4"]
+    assert names_in(root, "//d/a/1.mp4", "../../../../../../../../../../../etc/1.mp4") == [
+        "d/a/1.mp4",
+        "etc/1.mp4",
+    ]
+    assert names_in(root, f"{tmp_path}/liste/1.mp4") == ["1.mp4"]
+
+
+def test_own_csv__a_listed_path_never_takes_the_name_of_another_video(tmp_path: Path) -> None:
+    assert names_in(tmp_path, "1.mp4", "/d/a/1.mp4") == ["1.mp4", "a/1.mp4"]
+    assert names_in(tmp_path, "1.mp4", "a/1.mp4", "/d/a/1.mp4") == ["1.mp4", "a/1.mp4", "d/a/1.mp4"]
+    assert names_in(tmp_path, f"{tmp_path}/1.mp4", "/d/a/1.mp4") == ["1.mp4", "a/1.mp4"]
+    with pytest.raises(DatasetError, match=r"names 1 of them more than once: d/1\.mp4"):
+        names_in(tmp_path, "1.mp4", "d/1.mp4", "/d/1.mp4")
+
+
+def test_own_csv__labels_of_a_manifest_refuse_listed_paths(tmp_path: Path) -> None:
+    manifest = own_manifest(
+        tmp_path, MANIFEST.partition("[files]")[0] + MANIFEST[MANIFEST.index("[[labels]]") :]
+    )
+    for name in ("/d/11.mp4", "../11.mp4"):
+        labels = own_csv(tmp_path, f"video,mos\n{name},2\n", "part.csv")
+        with pytest.raises(DatasetError, match=rf"video name '{name}' has to be a relative POSIX path"):
+            load_dataset(manifest, labels=Path(labels))
 
 
 # --- the dataclasses
@@ -697,7 +735,7 @@ def test_dataset__refuses_wrong_values() -> None:
     with pytest.raises(DatasetError, match=r"1 of 3 labels are outside 0 to 1: c \(2\)"):
         replace(dataset, mos_range=(0.0, 1.0))
     for bad in (np.zeros((3, 2), dtype=np.int64), np.arange(4)[:, None], np.arange(3)):
-        with pytest.raises(DatasetError, match="are none of 3 rows; each column must hold 0 to 2 once"):
+        with pytest.raises(DatasetError, match="do not permute 3 rows; each column must hold 0 to 2 once"):
             replace(dataset, stored_permutations=bad)
 
 
@@ -797,6 +835,80 @@ def test_locate_videos__unicode_forms_of_a_name_are_one(
     assert located_at(made(normalize(listed, "é.mp4")), root) == [path]
 
 
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("listed", ["NFC", "NFD"])
+def test_locate_videos__finds_listed_paths_anywhere(
+    tmp_path: Path, stored: Literal["NFC", "NFD"], listed: Literal["NFC", "NFD"]
+) -> None:
+    path = normalize(stored, "Größe/é.mp4")
+    disk = touch(tmp_path / "disk", path, "a:b.mp4", "b/.x/1.odd", "c/1.odd")
+    root = touch(tmp_path / "lists", "near.mp4")
+    names = [f"../disk/{normalize(listed, path)}", f"{disk}/a:b.mp4", f"{disk}/b/.x/1.odd", f"{disk}/c/1.odd"]
+    rows = "".join(f"{name},1\n" for name in [*names, "near.mp4"])
+    dataset = load_dataset(own_csv(root, f"video,mos\n{rows}"))
+    located = locate_videos(dataset, root).dataset.videos
+    assert [video.name for video in located[1:]] == ["a:b.mp4", "b/.x/1.odd", "c/1.odd", "near.mp4"]
+    paths = [video.path for video in located]
+    assert all(isinstance(path, Path) and path.is_file() for path in paths)
+    assert paths[1:] == [disk / "a:b.mp4", disk / "b/.x/1.odd", disk / "c/1.odd", root / "near.mp4"]
+
+
+def test_locate_videos__needs_no_root_for_listed_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = touch(tmp_path / "disk", "a.mp4", "b.mp4")
+    (tmp_path / "lists").mkdir()
+    dataset = load_dataset(own_csv(tmp_path / "lists", f"video,mos\n{disk}/a.mp4,1\n../disk/b.mp4,2\n"))
+    monkeypatch.setattr(os, "scandir", None)  # no folder is searched
+    located = locate_videos(dataset, tmp_path / "nowhere").dataset
+    assert [video.name for video in located.videos] == ["a.mp4", "b.mp4"]
+
+
+def test_locate_videos__opens_what_the_system_has_at_a_path_after_a_link(tmp_path: Path) -> None:
+    touch(tmp_path, "real/videos/a.mp4", "real/lists/x.txt", "videos/a.mp4")
+    (tmp_path / "lists").symlink_to(tmp_path / "real" / "lists", target_is_directory=True)
+    dataset = load_dataset(own_csv(tmp_path / "lists", "video,mos\n../videos/a.mp4,1\n"))
+    (video,) = locate_videos(dataset, tmp_path / "lists").dataset.videos
+    assert (video.name, isinstance(video.path, Path)) == ("a.mp4", True)
+    assert video.path.samefile(tmp_path / "real" / "videos" / "a.mp4")  # type: ignore[union-attr]
+
+
+def test_locate_videos__searches_for_files_that_left_their_listed_path(tmp_path: Path) -> None:
+    root = touch(tmp_path / "root", "x/a.mp4", "b.mp4")
+    dataset = load_dataset(own_csv(root, "video,mos\n/gone/x/a.mp4,1\n/gone/y/b.mp4,2\n"))
+    assert located_at(dataset, root) == ["x/a.mp4", "b.mp4"]
+    (root / "b.mp4").unlink()
+    message = (
+        r"1 of 2 videos are missing at their listed paths and below '.*' \(1 video files there\): /gone/y/b"
+    )
+    with pytest.raises(DatasetError, match=message):
+        locate_videos(dataset, root)
+    assert locate_videos(dataset, root, skip_missing=True).missing == ("y/b.mp4",)
+
+
+def test_locate_videos__gives_a_listed_file_to_one_video_alone(tmp_path: Path) -> None:
+    root = touch(tmp_path / "root", "x/a.mp4")
+    dataset = load_dataset(own_csv(root, f"video,mos\n{root}/x/a.mp4,1\na.mp4,2\n"))
+    with pytest.raises(
+        DatasetError, match=r"1 files below .* fit several videos: .*x/a\.mp4 \(x/a\.mp4, a\.mp4\)"
+    ):
+        locate_videos(dataset, root)
+
+
+def test_locate_videos__reports_a_listed_path_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    dataset = load_dataset(own_csv(tmp_path, "video,mos\n/d/a.mp4,1\n"))
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(
+        DatasetError, match=r"'/d/a\.mp4' cannot be read \(Permission denied\); correct its perm"
+    ):
+        locate_videos(dataset, tmp_path)
+
+
 def test_locate_videos__takes_names_with_a_colon(tmp_path: Path) -> None:
     root = touch(tmp_path, "a:b.mp4", "x/clip:1.mp4")
     assert located_at(made("a:b.mp4", "clip:1.mp4"), root) == ["a:b.mp4", "x/clip:1.mp4"]
@@ -879,6 +991,11 @@ def test_locate_videos__follows_linked_folders_once(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system has no symbolic links")
     assert located_at(made("a.mp4", "b.mp4"), root) == ["a.mp4", "link/b.mp4"]
+
+
+def test_located__refuses_videos_without_a_path() -> None:
+    with pytest.raises(DatasetError, match="2 videos have no path: a, b; locate them first"):
+        Located(made("a", "b"))
 
 
 def test_locate_videos__does_not_search_stores_and_hidden_folders(tmp_path: Path) -> None:

@@ -231,8 +231,12 @@ def test_evaluate_groups__refuses_wrong_groupings_and_files(tmp_path: Path) -> N
 
 @pytest.fixture
 def parted_store(tmp_path: Path) -> FeatureStore:
+    return make_parted_store(tmp_path)
+
+
+def make_parted_store(tmp_path: Path, copies: tuple[int, ...] = ()) -> FeatureStore:
     """Return a store of 20 videos in three official parts, with the sizes of their frames; two and two show
-    one scene.
+    one scene. The files of `copies` are the same one.
     """
     whole = tiny_dataset(20)
     parts = ["train"] * 9 + ["test"] * 5 + ["test-1080p"] * 6
@@ -249,9 +253,10 @@ def parted_store(tmp_path: Path) -> FeatureStore:
             if parts[number] == "test-1080p"
             else {"width": 1280, "height": 720}
         )
-        store.write_frames(video.name, FrameTable(np.arange(len(values)) / 25, {"sha256": "0" * 64, **size}))
+        digest = "copied" if number in copies else f"{number:064}"
+        store.write_frames(video.name, FrameTable(np.arange(len(values)) / 25, {"sha256": digest, **size}))
         store.write_features(
-            "tiny", video.name, VideoFeatures(values, np.arange(len(values), dtype=np.int32)), "0" * 64
+            "tiny", video.name, VideoFeatures(values, np.arange(len(values), dtype=np.int32)), digest
         )
     return FeatureStore.open(store.path)
 
@@ -322,3 +327,15 @@ def test_evaluate__notes_what_flatters_a_measured_part(parted_store: FeatureStor
     selected = small_fit(parted_store, tmp_path / "selected", splits=OFFICIAL, overrides=overrides).path
     assert any("select=test" in note for note in evaluate(selected, parted_store, part="test").summary.notes)
     assert evaluate(selected, parted_store, part="test-1080p").summary.notes == ()
+
+
+def test_evaluate__notes_copies_of_training_videos_in_a_part(tmp_path: Path) -> None:
+    store = make_parted_store(tmp_path, copies=(0, 12))
+    run = small_fit(store, tmp_path / "run", splits=[Split((0, 1), (), (14, 15, 16))]).path
+    content, copies = evaluate(run, store, part="test").summary.notes
+    assert "up to 2 of 5 test videos" in content  # clip 13 shows the scene of clip 12
+    assert copies.startswith(
+        "1 pair(s) of byte-identical videos are in training and in another part of a split"
+    )
+    assert "clip,0.mp4 = clip,12.mp4" in copies
+    assert evaluate(run, store, part="test-1080p").summary.notes == ()

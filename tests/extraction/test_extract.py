@@ -17,7 +17,7 @@ import pytest
 from tests.helpers import crashing_decoder
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
-from tests.helpers.extractions import NAMES, RecordedProgress, extract_random, run, tree
+from tests.helpers.extractions import NAMES, SQUEEZENET, RecordedProgress, extract_random, run, tree
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import RawGeometry, load_dataset
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreError
@@ -172,6 +172,24 @@ def test_extract__locates_videos_and_makes_the_store(videos: Path, tmp_path: Pat
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
     built = build_extractors(names, weights)
     assert extract_features(dataset, built, tmp_path / "two").skipped == 3
+
+
+def test_extract__takes_videos_by_absolute_and_parent_paths(videos: Path, tmp_path: Path) -> None:
+    for folder, name in (("one", "a.mp4"), ("two", "b.mp4")):
+        (tmp_path / folder).mkdir()
+        (videos / name).rename(tmp_path / folder / "clip:1.mp4")
+    labels = videos / "scores.csv"
+    labels.write_text(f"video,mos\n{tmp_path}/one/clip:1.mp4,1\n../two/clip:1.mp4,2\nc.mp4,3\n")
+    weights, names = {"squeezenet1_0": "random"}, ["one/clip:1.mp4", "two/clip:1.mp4", "c.mp4"]
+    summary = extract_features(load_dataset(labels), SQUEEZENET, tmp_path / "features", weights=weights)
+    assert (summary.extracted, summary.failures) == (3, ())
+    store = FeatureStore.open(tmp_path / "features" / "videos.zarr")
+    assert store.complete_videos("squeezenet1_0") == names
+    assert {path.name for path in (store.path / "frames").iterdir() if path.is_dir()} == {
+        "one%2Fclip%3A1.mp4",
+        "two%2Fclip%3A1.mp4",
+        "c.mp4",
+    }
 
 
 def test_extract__refuses_wrong_arguments(videos: Path, tmp_path: Path) -> None:

@@ -120,12 +120,12 @@ def test_read_matrix__reads_both_versions_of_matlab_files(tmp_path: Path) -> Non
     with pytest.raises(DatasetError, match=r"--key None is no matrix of floats .* there are: a, b"):
         read_matrix(tmp_path / "five.mat")
     (tmp_path / "text.mat").write_text("no matrix")
-    with pytest.raises(DatasetError, match="is no MATLAB file"):
+    with pytest.raises(DatasetError, match="is not a MATLAB file"):
         read_matrix(tmp_path / "text.mat")
     with pytest.raises(DatasetError, match="does not exist"):
         read_matrix(tmp_path / "none.mat")
     whole = (tmp_path / "five.mat").read_bytes()
     for cut in (200, len(whole) - 20):
         (tmp_path / "cut.mat").write_bytes(whole[:cut])
-        with pytest.raises(DatasetError, match="is no MATLAB file"):
+        with pytest.raises(DatasetError, match="is not a MATLAB file"):
             read_matrix(tmp_path / "cut.mat")

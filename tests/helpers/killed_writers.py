@@ -89,7 +89,7 @@ def killed_at(videos: Path, store: Path, event: int, counted: Path | None = None
             count()
 
     class Counting:
-        """The check sum follows the values into the file; the moment before it is counted too."""
+        """The checksum follows the values into the file; the moment before it is counted too."""
 
         @staticmethod
         def value(chunk: bytes) -> int:

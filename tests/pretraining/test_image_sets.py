@@ -70,7 +70,9 @@ def test_clive__leaves_out_its_seven_training_images(tmp_path: Path) -> None:
     ):
         load_image_set(f"clive={tmp_path / 'b'}")
     (tmp_path / "b" / "Data" / "AllMOS_release.mat").write_text("nothing")
-    with pytest.raises(DatasetError, match=r"AllMOS_release.mat' is no MATLAB file of version 7.2 or older"):
+    with pytest.raises(
+        DatasetError, match=r"AllMOS_release.mat' is not a MATLAB file of version 7.2 or older"
+    ):
         load_image_set(f"clive={tmp_path / 'b'}")
     savemat(tmp_path / "b" / "Data" / "AllMOS_release.mat", {"MOS": [1.0]})
     with pytest.raises(
@@ -153,7 +155,7 @@ def test_load_image_set__own_images_are_a_csv(make_set: MakeSet, tmp_path: Path)
         ),
         ("image,mos,std\na.png,1,\n", r"with a std of at least 0: a.png \(MOS 1.0, std nan\)"),
         ("image,mos,std\na.png,1,-2\n", r"a.png \(MOS 1.0, std -2.0\)"),
-        ("image,mos,std\na.png,good,1\n", "1 labels are no numbers: line 2 'good'"),
+        ("image,mos,std\na.png,good,1\n", "1 labels are not numbers: line 2 'good'"),
         ("image,mos,std\na.png,1,1\na.png,2,1\n", "lists images twice: a.png"),
         ("image,mos,std\n", "lists no images"),
     ],

@@ -124,10 +124,10 @@ def test_cached_copy__follows_no_keys_that_lead_out_of_its_folder(
 @pytest.mark.parametrize(
     ("layout", "part", "problem"),
     [
-        ("packed", "/values/c/", "check sum"),
-        ("packed", "/frames/seconds/c/", "check sum"),
-        ("plain", "d%2Fe.mp4/values/c/", "check sum"),
-        ("plain", "frames/d%2Fe.mp4/c/", "check sum"),
+        ("packed", "/values/c/", "checksum"),
+        ("packed", "/frames/seconds/c/", "checksum"),
+        ("plain", "d%2Fe.mp4/values/c/", "checksum"),
+        ("plain", "frames/d%2Fe.mp4/c/", "checksum"),
         ("plain", "frames/d%2Fe.mp4/zarr.json", "the rows of 'd/e.mp4' differ from those at the URL"),
         ("plain", "features/tiny/zarr.json", "feature set 'tiny' is not in"),
         ("plain", "features/tiny/d%2Fe.mp4/zarr.json", "the rows of 'd/e.mp4' differ from those at the URL"),
@@ -264,6 +264,6 @@ def test_cache_folder__follows_the_environment(tmp_path: Path, monkeypatch: pyte
     assert cache_folder("stores") == tmp_path / "vqafeat" / "stores"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder("stores") == Path.home() / ".cache" / "vqafeat" / "stores"
-    with pytest.raises(ArgumentError, match="--cache -1: copies take an amount such as 20G, or none"):
+    with pytest.raises(ArgumentError, match="--cache is -1 bytes; it has to be 0 or more"):
         Cache(tmp_path, -1)
     assert Cache(tmp_path / "new").limit_bytes > 0

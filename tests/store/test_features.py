@@ -64,7 +64,7 @@ def test_feature_dataset__refuses_wrong_values() -> None:
         "features": (tiny_features(0), tiny_features(1)),
     }
     assert FeatureDataset(**good).channels == 6
-    with pytest.raises(ArgumentError, match=r"one name, content, MOS and feature array a video"):
+    with pytest.raises(ArgumentError, match=r"each video needs a name, content, MOS and feature array"):
         FeatureDataset(**{**good, "names": ("a",)})
     with pytest.raises(ArgumentError, match=r"names of videos have to be unique; got a more than once"):
         FeatureDataset(**{**good, "names": ("a", "a")})

@@ -31,7 +31,7 @@ def test_feature_store__is_written_read_and_verified_at_a_url(s3: LoopbackS3, tm
     chunk = remote.path / "features/tiny/d%2Fe.mp4/values/c/0/0"
     chunk.write_bytes(b"\x01" + chunk.read_bytes()[1:])
     assert any(problem.startswith("features/tiny/d%2Fe.mp4/values") for problem in verify_store(remote))
-    with pytest.raises(StoreError, match="does not have its check sum"):
+    with pytest.raises(StoreError, match="does not have its checksum"):
         remote.read("tiny", "d/e.mp4")
     chunk.unlink()
     with pytest.raises(StoreError, match="is missing or empty; run `vqafeat verify`"):
@@ -82,7 +82,7 @@ def test_read__reports_a_damaged_shard_at_a_url(s3: LoopbackS3, tmp_path: Path) 
     packed = FeatureStore.open(pack_store(filled(tmp_path / "small.zarr").path, at(s3) / "small.zarr").path)
     shard = packed.path / "features/tiny/float16/values/c/0/0"
     shard.write_bytes(b"\x01" + shard.read_bytes()[1:])
-    with pytest.raises(StoreError, match="check sum"):
+    with pytest.raises(StoreError, match="checksum"):
         FeatureStore.open(packed.path).read("tiny", "a.mp4")
     assert any(problem.startswith("tiny/a.mp4") for problem in verify_store(FeatureStore.open(packed.path)))
     shard.unlink()

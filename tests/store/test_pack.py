@@ -176,7 +176,7 @@ def test_pack_store__refuses_an_incomplete_store_or_leaves_out_the_rest(
 def test_pack_store__never_packs_damage_under_a_new_check_sum(store: FeatureStore, node: str) -> None:
     chunk = store.path / "features" / "tiny" / "d.mp4" / node
     chunk.write_bytes(bytes([chunk.read_bytes()[0] ^ 1]) + chunk.read_bytes()[1:])
-    with pytest.raises(StoreError, match="does not have its check sum"):
+    with pytest.raises(StoreError, match="does not have its checksum"):
         pack_store(store.path)
     assert FeatureStore.open(store.path).layout.name == "plain"
     assert [words[:10] for words in pack_store(store.path, skip_missing=True).left_out] == ["tiny/d.mp4"]
@@ -185,7 +185,7 @@ def test_pack_store__never_packs_damage_under_a_new_check_sum(store: FeatureStor
 def test_pack_store__damaged_times_leave_out_what_depends_on_them(store: FeatureStore) -> None:
     chunk = store.path / "frames" / "d.mp4" / "c" / "0"
     chunk.write_bytes(b"\x01" + chunk.read_bytes()[1:])
-    with pytest.raises(StoreError, match=r"frames/d.mp4/c/0' does not have its check sum"):
+    with pytest.raises(StoreError, match=r"frames/d.mp4/c/0' does not have its checksum"):
         pack_store(store.path)
     left_out = pack_store(store.path, skip_missing=True).left_out
     assert [words.split(":")[0] for words in left_out] == ["frames/d.mp4", "tiny/d.mp4"]
@@ -207,7 +207,7 @@ def test_verify_store__names_the_videos_of_a_damaged_shard(
     assert len(problems) <= 2
     shard.write_bytes(whole[:-1])
     assert any(
-        "its index does not have its check sum" in problem
+        "its index does not have its checksum" in problem
         for problem in verify_store(FeatureStore.open(store.path))
     )
     shard.unlink()
@@ -231,7 +231,7 @@ def test_unpack_store__of_a_damaged_store_gives_what_is_whole(
     packed = small_shards(store, monkeypatch)
     shard = packed.path / "features/tiny/float16/values/c/0/0"
     shard.write_bytes(b"\x01" + shard.read_bytes()[1:])
-    with pytest.raises(StoreError, match="check sum"):
+    with pytest.raises(StoreError, match="checksum"):
         unpack_store(store.path)
     done = unpack_store(store.path, skip_missing=True)
     assert [words.split(":")[0] for words in done.left_out] == ["tiny/a.mp4"]
@@ -307,6 +307,8 @@ def test_pack_store__refuses_wrong_paths_and_sizes(store: FeatureStore, tmp_path
         pack_store(store.path)
     with pytest.raises(StoreError, match="no feature store at"):
         pack_store(tmp_path / "none.zarr")
+    with pytest.raises(ArgumentError, match="have to be 64 digits and 0 or more, got 'ab' and 0"):
+        pack.PackResult(store.path, "ab", 0)
 
 
 def test_pack_store__takes_a_store_without_frame_times_or_videos(tmp_path: Path) -> None:

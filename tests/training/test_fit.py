@@ -15,8 +15,9 @@ import pytest
 import torch
 from scipy.stats import kendalltau, spearmanr
 
+from tests.helpers import fits
 from tests.helpers.fits import FAST, SPLITS, files_of, small_fit
-from tests.helpers.stores import MakeStore, identity, tiny_features
+from tests.helpers.stores import MakeStore, identity, tiny_dataset, tiny_features
 from vqafeat.errors import (
     ArgumentError,
     IdentityError,
@@ -30,7 +31,9 @@ from vqafeat.evaluation.model import Model
 from vqafeat.heads import HEADS
 from vqafeat.registry import load_plugin
 from vqafeat.splits import Split
+from vqafeat.store import FeatureStore, pack_store
 from vqafeat.store.features import load_features
+from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.training.batching import Batcher
 from vqafeat.training.fit import DrawnSplits
 from vqafeat.training.parallel import split_seed
@@ -126,6 +129,59 @@ def test_fit__records_and_notes_a_leak_of_content(make_store: MakeStore, tmp_pat
     assert "in 1 of 2 splits: up to 2 of 4 test videos (2 of 3 contents)" in leak["note"]
     assert evaluate(run.path, store).summary.notes == (leak["note"],)
     assert leak["note"] not in evaluate(run.path, make_store(9, name="other")).summary.notes
+
+
+def store_of_copies(folder: Path, copies: dict[int, int]) -> FeatureStore:
+    """Return a store of 20 videos; the file of each key of `copies` has the bytes of that of its value."""
+    store = FeatureStore.create(folder / "copies.zarr", tiny_dataset(20))
+    store.add_feature_set("tiny", identity())
+    for row, video in enumerate(store.dataset.videos):
+        values, digest = tiny_features(copies.get(row, row)), f"{copies.get(row, row):064}"
+        store.write_frames(video.name, FrameTable(np.arange(len(values)) / 25, {"sha256": digest}))
+        frame = np.arange(len(values), dtype=np.int32)
+        store.write_features("tiny", video.name, VideoFeatures(values, frame), digest)
+    return store
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_fit__warns_of_byte_identical_videos_in_several_parts(tmp_path: Path, packed: bool) -> None:
+    # of the copies, 15 is tested and 0 trained in split 0; 10 is validated and 1 trained; 3 and 4 are trained
+    store = store_of_copies(tmp_path, {15: 0, 10: 1, 4: 3})
+    if packed:
+        pack_store(store.path)
+        store = FeatureStore.open(store.path)
+    message = (
+        r"^2 pair\(s\) of byte-identical videos are in training and in another part of a split: "
+        r"clip,0\.mp4 = clip,15\.mp4, clip,1\.mp4 = clip,10\.mp4; metrics flatter the heads, so keep one "
+        r"video of each pair$"
+    )
+    with pytest.warns(UserWarning, match=message) as caught:
+        run = small_fit(store, tmp_path / "run", splits=SPLITS[:1])
+    assert [warning.filename for warning in caught] == [fits.__file__]
+    recorded = json.loads((run.path / "splits.json").read_text())
+    leak = recorded["leak"]
+    pairs = [["clip,0.mp4", "clip,15.mp4"], ["clip,1.mp4", "clip,10.mp4"]]
+    assert leak["identical"]["pairs"] == pairs
+    assert leak["splits"] == [{"test_videos": 5, "seen_videos": 1, "test_contents": 3, "seen_contents": 1}]
+    assert leak["note"].startswith(
+        "content leaks in 1 of 1 splits: up to 1 of 5 test videos (1 of 3 contents)"
+    )
+    assert run.metrics.notes == (leak["note"], leak["identical"]["note"])
+    assert evaluate(run.path, store).summary.notes == run.metrics.notes
+    assert small_fit(store, tmp_path / "run", splits=SPLITS[:1]).was_finished
+
+
+def test_fit__copies_leave_the_digest_of_the_splits(make_store: MakeStore, tmp_path: Path) -> None:
+    plain = small_fit(make_store(), tmp_path / "plain", splits=SPLITS[:1])
+    with pytest.warns(UserWarning, match="byte-identical"):
+        run = small_fit(store_of_copies(tmp_path, {15: 0}), tmp_path / "run", splits=SPLITS[:1])
+    assert run.config.splits_digest == plain.config.splits_digest
+
+
+def test_fit__copies_in_one_part_are_no_leak(tmp_path: Path) -> None:
+    run = small_fit(store_of_copies(tmp_path, {4: 3, 16: 15}), tmp_path / "run", splits=SPLITS[:1])
+    assert "identical" not in json.loads((run.path / "splits.json").read_text())["leak"]
+    assert run.metrics.notes == ()
 
 
 def test_fit__marks_selection_on_the_test_part_everywhere(make_store: MakeStore, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from vqafeat.schema import Texts
 
 SplitName = Literal["train", "validation", "test", "test-1080p"]
 SPLIT_NAMES: tuple[str, ...] = get_args(SplitName)
-# Published ranges are rounded to four digits, so that a label may be outside by half a unit of the last one.
+# Published ranges are rounded to four digits, so a label may be outside by half a unit of the last one.
 MOS_TOLERANCE = 1e-4
 
 Permutations = npt.NDArray[np.integer[Any]]
@@ -33,7 +33,7 @@ def is_relative_path(name: str) -> bool:
 
 @dataclass(frozen=True)
 class RawGeometry:
-    """How headerless .yuv files are read; `pixel_format` is FFmpeg's name: "yuvj420p" is of full range."""
+    """How headerless .yuv files are read; `pixel_format` is FFmpeg's name, "yuvj420p" for full range."""
 
     width: int
     height: int
@@ -49,11 +49,11 @@ class RawGeometry:
 
     @classmethod
     def parse(cls, text: str) -> "RawGeometry":
-        """Return the geometry of a text such as `1920x1080:yuvj420p@30`."""
+        """Return the geometry that a text such as `1920x1080:yuvj420p@30` describes."""
         match = re.fullmatch(r"(\d+)x(\d+):(\w+)@(\d+(?:\.\d+)?)", text)
         if match is None:
-            allowed = "WIDTHxHEIGHT:FORMAT@RATE, as 1920x1080:yuvj420p@30"
-            raise DatasetError(f"raw geometry '{text}' is not {allowed}.")
+            form = "WIDTHxHEIGHT:FORMAT@RATE, as 1920x1080:yuvj420p@30"
+            raise DatasetError(f"raw geometry '{text}' is not {form}.")
         return cls(int(match[1]), int(match[2]), match[3], float(match[4]))
 
 
@@ -62,10 +62,10 @@ class FileRules:
     """How a listed name becomes a canonical name, and how the file of a canonical name is found.
 
     Attributes:
-        folders: searched after the root, below which they are.
-        extensions: endings of video files, with the dot; none means the usual ones.
-        pattern: regular expression searched in a listed name or a file's relative path; none keeps names.
-        name: replaces the match, with \\1 for its first group.
+        folders: below the root, searched after it.
+        extensions: endings of video files, with the dot; without any, the usual ones.
+        pattern: regular expression, searched in a listed name or a file's relative path; empty keeps names.
+        name: the canonical name of what matches, with \\1 for the first group.
         exact_paths_only: whether a file of the same name in another folder is another video.
     """
 
@@ -94,11 +94,11 @@ class FileRules:
 
 
 def check_pattern(pattern: str, where: str, groups: int = 0) -> None:
-    """Refuse what is no regular expression, or has fewer groups."""
+    """Refuse a pattern that is not a regular expression, or has fewer groups."""
     try:
         group_count = re.compile(pattern).groups
     except re.error as error:
-        problem = f"pattern '{pattern}' is no regular expression"
+        problem = f"pattern '{pattern}' is not a regular expression"
         raise DatasetError(f"{where}: {problem} ({error}); correct it.") from error
     if group_count < groups:
         next_step = f"put the part that names the {where.removesuffix('_pattern')} in parentheses"
@@ -111,10 +111,11 @@ class Video:
 
     Attributes:
         name: canonical name, a relative POSIX path, unique in the data set: the key in the store.
-        content: group of videos that show the same scene; the video's name if it has no group.
+        content: group of the videos that show the same scene; the video's name if it has no group.
         split: official part, one of SPLIT_NAMES; None if the data set publishes none.
         path: the file, once located.
         raw: geometry that overrides the data set's.
+        listed_path: where the label list says that the file is; None if the list has only its name.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Video:
     split: str | None = None
     path: VideoFile | None = None
     raw: RawGeometry | None = None
+    listed_path: Path | None = None
 
     def __post_init__(self) -> None:
         where = f"video '{self.name}'"
@@ -144,13 +146,13 @@ class Dataset:
     Attributes:
         name: as people type it; also the name of its store.
         title: as papers write it.
-        score_name: what a label is: "MOS", or "proxy score" for the embedded demo.
+        score_name: what a label is: "MOS", or "proxy score" in the demo data set.
         mos_range: the published smallest and largest label.
         videos: in the order of the label list.
         label_list: file that the labels were read from, for example "KoNViD-1kinfo.mat".
         digest: see `with_digest`.
         raw: how headerless files are read, unless the video has its own geometry.
-        stored_permutations: (video, run) zero-based indices into `videos`; each column is one permutation.
+        stored_permutations: (video, run) zero-based indices into `videos`; each column is a permutation.
         scale: what the labels mean, for example "1 (bad) to 5 (excellent)"; may be empty.
         root: folder in which `extract` looks for videos that have no path.
     """
@@ -174,7 +176,7 @@ class Dataset:
             raise DatasetError(f"{where} has no videos; '{self.label_list}' must hold at least one row.")
         if twice := duplicates(video.name for video in self.videos):
             problem = f"'{self.label_list}' names {len(twice)} of them more than once: {summarize(twice)}"
-            raise DatasetError(f"{where} of {len(self.videos)} videos: {problem}; keep one row a video.")
+            raise DatasetError(f"{where} of {len(self.videos)} videos: {problem}; keep one row per video.")
         low, high = self.mos_range
         if outside := [
             f"{video.name} ({video.mos:g})"
@@ -182,11 +184,11 @@ class Dataset:
             if not low - MOS_TOLERANCE <= video.mos <= high + MOS_TOLERANCE
         ]:
             problem = f"{len(outside)} of {len(self.videos)} labels are outside {low:g} to {high:g}"
-            next_step = "correct them, or the range if the scale is another"
+            next_step = "correct them, or the range if they are on another scale"
             raise DatasetError(f"{where}: {problem}: {summarize(outside)}; {next_step}.")
         rows, permutations = len(self.videos), self.stored_permutations
         if permutations is not None and not are_permutations(permutations, rows):
-            problem = f"stored permutations of shape {permutations.shape} are none of {rows} rows"
+            problem = f"stored permutations of shape {permutations.shape} do not permute {rows} rows"
             raise DatasetError(f"{where}: {problem}; each column must hold 0 to {rows - 1} once.")
 
     def __repr__(self) -> str:
@@ -199,14 +201,14 @@ class Dataset:
         if permutations is not None:
             new_row = np.full(len(permutations), -1)
             new_row[np.asarray(rows, dtype=np.int64)] = np.arange(len(rows))
-            # Boolean indexing walks row by row, so the runs have to be rows here.
+            # boolean indexing goes row by row, so a run has to be a row
             moved = new_row[permutations].T
             permutations = np.ascontiguousarray(moved[moved >= 0].reshape(len(moved), len(rows)).T)
         return with_digest(replace(self, videos=videos, stored_permutations=permutations))
 
 
 def with_digest(dataset: Dataset) -> Dataset:
-    """Return the data set with the SHA-256 over all that defines it, without paths of files."""
+    """Return the data set with the SHA-256 of all that defines it, which paths of files do not."""
     geometry = dataset.raw and astuple(dataset.raw)
     head = [dataset.name, dataset.label_list, dataset.score_name, dataset.mos_range, geometry]
     rows = [

@@ -2,9 +2,11 @@
 
 import csv
 import math
+import os
+import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
@@ -14,6 +16,7 @@ from zipfile import ZipFile
 import numpy as np
 import numpy.typing as npt
 
+from vqafeat.datasets.dataset import FileRules
 from vqafeat.errors import DatasetError
 from vqafeat.io import duplicates, read_text_limited, summarize
 from vqafeat.registry import Registry
@@ -27,17 +30,19 @@ class LabelRow:
     Attributes:
         raw_name: the video's name in this list.
         mos: NaN if the cell is empty.
+        path: where the list says that the file is, if it says so.
     """
 
     raw_name: str
     mos: float
     content: str | None = None
     split: str | None = None
+    path: Path | None = None
 
 
 @dataclass(frozen=True)
 class LabelRows:
-    """All rows of a label list, and its stored permutations: zero-based row indices (video, run)."""
+    """All rows of a label list, and the permutations stored with it: zero-based row indices (video, run)."""
 
     rows: tuple[LabelRow, ...]
     permutations: npt.NDArray[np.int64] | None = None
@@ -45,7 +50,7 @@ class LabelRows:
 
 @dataclass(frozen=True)
 class LabelReader:
-    """A function that reads label files, and the frozen dataclass of its options in a manifest."""
+    """A function that reads a label file, and the dataclass of the options that a manifest gives it."""
 
     options: type[Any]
     read: Callable[[Path, Any], LabelRows]
@@ -70,7 +75,7 @@ def text_of(path: Path) -> str:
         return read_text_limited(path, "utf-8-sig")
     except UnicodeDecodeError as error:
         where = f"{error.reason} at byte {error.start}"
-        raise label_error(path, f"it is no UTF-8 text ({where}); save it as UTF-8 CSV") from error
+        raise label_error(path, f"it is not UTF-8 text ({where}); save it as UTF-8 CSV") from error
     except OSError as error:
         message = f"it cannot be read ({error.strerror}); give the path of a file with --labels"
         raise label_error(path, message) from error
@@ -86,7 +91,7 @@ def parsed_scores(cells: Iterable[tuple[int, str]], path: Path, decimal: str = "
         except ValueError:
             bad.append(f"line {line} '{cell}'")
     if bad:
-        raise label_error(path, f"{len(bad)} labels are no numbers: {summarize(bad)}; correct these rows")
+        raise label_error(path, f"{len(bad)} labels are not numbers: {summarize(bad)}; correct these rows")
     return scores
 
 
@@ -100,14 +105,13 @@ class Table:
 
 @dataclass(frozen=True)
 class TableOptions:
-    """The columns of a label table; of several names for one, the first that the file has is read.
+    """The columns of a label table; of several names for a column, the first that the file has is read.
 
     Attributes:
         content: column of the content group.
-        split_column: column of the official part.
-        split_values: meaning of its cells, for example {"True": "test"}.
+        split_column: column of the official part; `split_values` translates its cells, as {"True": "test"}.
         decimal: decimal mark of the labels.
-        at_least: smallest value by column; rows below it are left out.
+        at_least: column → its smallest value; rows below it are left out.
     """
 
     video: Texts
@@ -141,14 +145,14 @@ def _lines(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
     try:
         numbered = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
-        problem = f"it is no CSV ({error})"
+        problem = f"it is not a CSV ({error})"
         raise label_error(path, f"{problem}; save it again with '{delimiter}' between cells") from error
     lines = [(number, cells) for number, cells in numbered if any(cells)]
     if not lines:
         raise label_error(path, "it is empty; its first line must name the columns")
     header = lines[0][1]
-    if duplicates(filter(None, header)):
-        raise label_error(path, f"it doubles a column among {', '.join(header)}; name each column once")
+    if twice := duplicates(filter(None, header)):
+        raise label_error(path, f"it has more than one column {summarize(twice)}; name each column once")
     return lines
 
 
@@ -172,25 +176,21 @@ def _read_label_table(path: Path, options: TableOptions) -> LabelRows:
     content = column_of(table, options.content, path) if options.content else None
     split = column_of(table, options.split_column, path) if options.split_column else None
     scores = parsed_scores(((line, cells[mos]) for line, cells in rows), path, options.decimal)
-
-    def label_row(cells: tuple[str, ...], score: float) -> LabelRow:
+    labelled = list[LabelRow]()
+    for (_, cells), score in zip(rows, scores, strict=True):
         group = "" if content is None else cells[content]
         part = "" if split is None else options.split_values.get(cells[split], cells[split])
-        return LabelRow(cells[video], score, group or None, part or None)
-
-    return LabelRows(tuple(label_row(cells, score) for (_, cells), score in zip(rows, scores, strict=True)))
+        labelled.append(LabelRow(cells[video], score, group or None, part or None))
+    return LabelRows(tuple(labelled))
 
 
 LABEL_READERS.add("table", LabelReader(TableOptions, _read_label_table))
 
-_LARGEST_PART_BYTES = 64 << 20  # SPAQ's sheet has 3 MB; what unpacks to more is no label file
+_LARGEST_PART_BYTES = 64 << 20  # SPAQ's sheet has 3 MB; what unpacks to more is not a label file
 
 
 def read_workbook(path: Path) -> Table:
-    """Return the first sheet of an .xlsx or .xls workbook as text, without blank rows.
-
-    The first row names the columns.
-    """
+    """Return the first sheet of an .xlsx or .xls workbook, whose first row names the columns, as text."""
     read = _xls_rows if path.suffix.lower() == ".xls" else _xlsx_rows
     try:
         numbered = enumerate(read(path), start=1)
@@ -200,7 +200,7 @@ def read_workbook(path: Path) -> Table:
     except OSError as error:
         raise label_error(path, f"it cannot be read ({error.strerror or error})") from error
     except Exception as error:  # damaged bytes make the parsers raise anything
-        message = f"it is no Excel workbook ({error}); give the workbook as the data set ships it"
+        message = f"it is not an Excel workbook ({error}); give the workbook as the data set ships it"
         raise label_error(path, message) from error
     rows = [(number, cells) for number, cells in rows if any(cells)]
     if not rows:
@@ -217,8 +217,10 @@ def _xlsx_rows(path: Path) -> list[tuple[object, ...]]:
         for part in parts.infolist():
             if part.file_size > _LARGEST_PART_BYTES:
                 most = f"{_LARGEST_PART_BYTES >> 20} MiB"
-                raise label_error(path, f"'{part.filename}' unpacks to more than {most}; it is no label file")
-            if b"<!DOCTYPE" in parts.read(part):  # Excel writes none, and its entities can grow without bound
+                raise label_error(
+                    path, f"'{part.filename}' unpacks to more than {most}; it is not a label file"
+                )
+            if b"<!DOCTYPE" in parts.read(part):  # Excel writes none; its entities could grow without bound
                 next_step = "save the workbook again with Excel or LibreOffice"
                 raise label_error(path, f"'{part.filename}' declares a document type; {next_step}")
     with path.open("rb") as file, warnings.catch_warnings():
@@ -248,7 +250,14 @@ def _cell_text(value: object) -> str:
 OWN_COLUMNS = ("video", "mos", "content", "split")
 
 
-def read_own(path: Path, _options: NoOptions) -> LabelRows:
+@dataclass(frozen=True)
+class OwnOptions:
+    """The folder that paths such as `../a.mp4` start from; None refuses them, and absolute paths."""
+
+    root: Path | None = None
+
+
+def read_own(path: Path, options: OwnOptions) -> LabelRows:
     """Return the rows of a user's CSV with the columns video,mos[,content,split]."""
     header = _lines(path, ",")[0][1]
     if set(header) - {"content", "split"} != {"video", "mos"}:
@@ -260,15 +269,51 @@ def read_own(path: Path, _options: NoOptions) -> LabelRows:
             f"'{path}' has the columns {','.join(header)}{hint}; {allowed}, separated by commas."
         )
     content, split = ((name,) if name in header else () for name in ("content", "split"))
-    options = TableOptions(video=("video",), mos=("mos",), content=content, split_column=split)
-    return _read_label_table(path, options)
+    columns = TableOptions(video=("video",), mos=("mos",), content=content, split_column=split)
+    read = _read_label_table(path, columns)
+    return read if options.root is None else LabelRows(_named_by_path(read.rows, options.root.absolute()))
 
 
-LABEL_READERS.add("own", LabelReader(NoOptions, read_own))
+def _named_by_path(rows: Sequence[LabelRow], root: Path) -> tuple[LabelRow, ...]:
+    """Return the rows; an absolute path, or one with '..', becomes the row's `path`, and names the video."""
+    paths, others = dict[str, Path](), set[str]()
+    for row in rows:
+        tidy = FileRules().canonical(row.raw_name) or ""
+        if tidy.startswith("/") or ".." in tidy.split("/"):
+            paths[row.raw_name] = root / re.sub("^/+", "/", tidy)
+        else:
+            others.add(tidy)
+    names = _names_of(paths, root, others)
+    return tuple(
+        replace(row, raw_name=names[row.raw_name], path=paths[row.raw_name]) if row.raw_name in paths else row
+        for row in rows
+    )
+
+
+def _names_of(paths: Mapping[str, Path], root: Path, others: Collection[str]) -> dict[str, str]:
+    """Return the part of each path below the root; for files outside of it, below the folder that they share.
+
+    Where a file outside would get the name of a video in the root, a parent of that folder is taken.
+    """
+    # only names leave out '..' this way: after a link it may lead elsewhere, so the file is opened as listed
+    normal = {raw: Path(os.path.normpath(path)) for raw, path in paths.items()}
+    root = Path(os.path.normpath(root))
+    names = {raw: str(path.relative_to(root)) for raw, path in normal.items() if path.is_relative_to(root)}
+    outside = {raw: path for raw, path in normal.items() if raw not in names}
+    taken = {*others, *names.values()}
+    shared = Path(os.path.commonpath([path.parent for path in outside.values()] or [root]))
+    for folder in (shared, *shared.parents):
+        new_names = {raw: str(path.relative_to(folder)) for raw, path in outside.items()}
+        if taken.isdisjoint(new_names.values()):
+            break
+    return {**names, **new_names}
+
+
+LABEL_READERS.add("own", LabelReader(OwnOptions, read_own))
 
 
 def read_lines(path: Path, _options: NoOptions) -> LabelRows:
-    """Return the rows of a headerless list; durations and rates, -1 in the released lists, are not used."""
+    """Return the rows of a list without a header; its durations and frame rates are not used."""
     numbered = enumerate(text_of(path).splitlines(), start=1)
     rows = [(number, line.rsplit(",", 3)) for number, line in numbered if line.strip()]
     if short := [str(number) for number, cells in rows if len(cells) < 4]:

@@ -2,12 +2,13 @@
 
 import math
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from vqafeat.datasets.dataset import MOS_TOLERANCE, Dataset, Video, with_digest
-from vqafeat.datasets.label_readers import LABEL_READERS, LabelRow
+from vqafeat.datasets.label_readers import LABEL_READERS, LabelRow, OwnOptions
 from vqafeat.datasets.manifest import LabelList, Manifest, load_manifest
 from vqafeat.errors import DatasetError
 from vqafeat.io import read_text_limited, summarize
@@ -15,12 +16,12 @@ from vqafeat.io import read_text_limited, summarize
 DATA_VARIABLE = "VQAFEAT_DATA"
 LABELS_FOLDER = "labels"
 CSV_COLUMNS = "video,mos[,content,split]"
-# A CSV with such a name is named after its folder.
+# the data set of a CSV with such a name is named after its folder
 _GENERIC_STEMS = frozenset(
     {"mos", "label", "labels", "score", "scores", "data", "dataset", "metadata", "index", "list", "videos"}
 )
 AnyPath = str | Path
-_ListFile = tuple[LabelList, Path]
+_ListFile = tuple[LabelList, Path]  # the file of a label list
 
 
 def default_root(name_or_path: AnyPath) -> Path | None:
@@ -34,12 +35,12 @@ def default_root(name_or_path: AnyPath) -> Path | None:
 def load_dataset(
     name_or_path: AnyPath, root: AnyPath | None = None, labels: AnyPath | Sequence[AnyPath] | None = None
 ) -> Dataset:
-    """Return a data set with its labels; the videos themselves are not searched.
+    """Return a data set with its labels; `locate_videos` looks for its videos.
 
     Args:
         name_or_path: a shipped manifest's name, or the path of a .toml manifest or of a .csv with
             video,mos[,content,split].
-        root: folder of the label files and the videos; see `default_root`.
+        root: folder of the label files and the videos; without it, that of `default_root`.
         labels: a label file, several that belong together, or a folder to search instead of the root.
 
     Raises:
@@ -47,36 +48,34 @@ def load_dataset(
         DatasetError: no label file is found, or its rows are wrong.
     """
     name = str(name_or_path)
-    files = [Path(path) for path in ([labels] if isinstance(labels, AnyPath) else labels or ())]
     folder = default_root(name) if root is None else Path(root)
     if name.lower().endswith(".csv"):
         if labels is not None:
             raise DatasetError(f"data set '{name}' is a CSV that holds the labels itself; drop --labels.")
-        return with_digest(_load_csv(Path(name), folder))
+        return with_digest(_load_csv(Path(name), folder or Path()))
     is_path = isinstance(name_or_path, Path) or "/" in name or os.sep in name
     if is_path and Path(name).is_dir():
         next_step = f"give the path of its .csv ({CSV_COLUMNS}) or .toml"
         raise DatasetError(f"data set '{name}' is a folder; {next_step}.")
     manifest = load_manifest(name)
     if labels is None:
-        lists = _search(manifest, folder)
-    elif len(files) == 1 and files[0].is_dir():
-        lists = _search(manifest, files[0])
-    elif files:
-        lists = [_list_of(manifest, path) for path in files]
-    else:
-        problem = f"data set '{manifest.name}': an empty list of label files was given"
-        raise DatasetError(f"{problem}; name one, or leave labels out to search for it.")
+        return with_digest(_read_lists(manifest, _search(manifest, folder), folder))
+    files = [Path(path) for path in ([labels] if isinstance(labels, AnyPath) else labels)]
+    if not files:
+        problem = f"data set '{manifest.name}': labels is empty"
+        raise DatasetError(f"{problem}; name a label file, or leave labels out to search for it.")
+    is_folder = len(files) == 1 and files[0].is_dir()
+    lists = _search(manifest, files[0]) if is_folder else [_list_of(manifest, path) for path in files]
     return with_digest(_read_lists(manifest, lists, folder))
 
 
-def _load_csv(path: Path, root: Path | None) -> Dataset:
+def _load_csv(path: Path, root: Path) -> Dataset:
     if not path.is_file():
         next_step = f"give the path of a CSV with the columns {CSV_COLUMNS}"
         raise DatasetError(f"data set '{path}' is not a file; {next_step}.")
     folder = path.resolve().parent.name
     name = folder if folder and path.stem.lower() in _GENERIC_STEMS else path.stem
-    entry = LabelList((path.name,), "own")
+    entry = LabelList((path.name,), "own", OwnOptions(root.absolute()))
     manifest = Manifest(name, name, "MOS", (-math.inf, math.inf), (entry,))
     dataset = _read_lists(manifest, [(entry, path)], root)
     scores = [video.mos for video in dataset.videos]
@@ -84,7 +83,7 @@ def _load_csv(path: Path, root: Path | None) -> Dataset:
 
 
 def _read_lists(manifest: Manifest, lists: Sequence[_ListFile], root: Path | None) -> Dataset:
-    """Return the data set of label lists that belong together, without its digest."""
+    """Return the data set of label lists that belong together; its digest is left empty."""
     read = [LABEL_READERS.get(entry.reader).read(path, entry.options) for entry, path in lists]
     wheres = [f"label list '{path.name}' of '{manifest.name}'" for _, path in lists]
     parts = [
@@ -106,7 +105,7 @@ def _read_lists(manifest: Manifest, lists: Sequence[_ListFile], root: Path | Non
         root=root,
     )
     for (entry, _), videos, where in zip(lists, parts, wheres, strict=True):
-        check_known(entry, videos, where)
+        _check_known(entry, videos, where)
     return dataset
 
 
@@ -115,8 +114,7 @@ def _videos_of(
 ) -> tuple[Video, ...]:
     if not rows:
         raise DatasetError(f"{where} holds no rows; it must name at least one video.")
-    videos: list[Video] = []
-    problems: list[str] = []
+    videos, problems = list[Video](), list[str]()
     for row in rows:
         try:
             videos.append(_video(manifest, entry, row))
@@ -131,15 +129,16 @@ def _videos_of(
 def _video(manifest: Manifest, entry: LabelList, row: LabelRow) -> Video:
     name = manifest.files.canonical(row.raw_name)
     if not name:
-        raise DatasetError(f"'{row.raw_name}' (label {row.mos:g}) is no name of this data set's videos.")
+        raise DatasetError(f"'{row.raw_name}' (label {row.mos:g}) is not a name of this data set's videos.")
     content = row.content or (manifest.content.content_of(name) if manifest.content else name)
     if content is None:
         raise DatasetError(f"'{name}' has no content; the [content] pattern does not match it.")
-    return Video(name, row.mos, content, row.split or entry.split, raw=manifest.raw_of(name))
+    split, raw = row.split or entry.split, manifest.raw_of(name)
+    return Video(name, row.mos, content, split, raw=raw, listed_path=row.path)
 
 
-def check_known(entry: LabelList, videos: Sequence[Video], where: str) -> None:
-    """Refuse a list with another number of rows or contents, or other extreme labels, than is known."""
+def _check_known(entry: LabelList, videos: Sequence[Video], where: str) -> None:
+    """Refuse a list whose number of rows or contents, or whose extreme labels, are not those known."""
     if entry.videos not in (None, len(videos)):
         counts = f"{len(videos)} rows, known are {entry.videos}; the last one is {videos[-1].name}"
         next_step = f"Fetch the list again, or give a part of a data set as a CSV {CSV_COLUMNS}"
@@ -157,7 +156,7 @@ def check_known(entry: LabelList, videos: Sequence[Video], where: str) -> None:
 
 
 def _list_of(manifest: Manifest, path: Path) -> _ListFile:
-    """Return the entry for a label file: one of the manifest, or for a CSV with the column `video`."""
+    """Return the manifest's entry for a label file, or a new one for a CSV with the column `video`."""
     where = f"data set '{manifest.name}'"
     if not path.is_file():
         next_step = "give the path of a file with --labels"
@@ -168,18 +167,18 @@ def _list_of(manifest: Manifest, path: Path) -> _ListFile:
     if path.suffix.lower() == ".csv":
         header = read_text_limited(path, "utf-8-sig", "replace").split("\n", 1)[0]
         if "video" in header.strip().split(","):
-            return LabelList((path.name,), "own"), path
+            return LabelList((path.name,), "own", OwnOptions()), path
     known = f"known are {', '.join(_file_names(manifest))}, or a CSV with the columns {CSV_COLUMNS}"
     raise DatasetError(f"{where} does not know the label file '{path.name}'; {known}.")
 
 
 def _search(manifest: Manifest, root: Path | None) -> list[_ListFile]:
     """Return the first list that exists, or the first group of lists that exists as a whole."""
-    groups: dict[str, list[LabelList]] = {}
+    groups = defaultdict[str, list[LabelList]](list)
     for number, entry in enumerate(manifest.labels):
-        groups.setdefault(entry.join or f" {number}", []).append(entry)
+        groups[entry.join or f" {number}"].append(entry)
     folders = [] if root is None else [root, root / LABELS_FOLDER]
-    partial: list[str] = []
+    partial = list[str]()
     for group in groups.values():
         files = [(entry, path) for entry in group if (path := _find(entry, folders)) is not None]
         if len(files) == len(group):
@@ -203,8 +202,8 @@ def _search(manifest: Manifest, root: Path | None) -> list[_ListFile]:
 
 def _find(entry: LabelList, folders: Sequence[Path]) -> Path | None:
     for path in (folder / file for folder in folders for file in entry.file):
-        # Compared with the folder's listing, since some file systems take 'MOS.csv' for 'mos.csv'.
-        if path.parent.is_dir() and path.name in {item.name for item in path.parent.iterdir()}:
+        # the folder's listing decides, since some file systems take 'MOS.csv' for 'mos.csv'
+        if path.parent.is_dir() and path in path.parent.iterdir():
             return path
     return None
 

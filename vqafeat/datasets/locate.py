@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
-from vqafeat.datasets.dataset import Dataset, FileRules
+from vqafeat.datasets.dataset import Dataset, FileRules, Video
 from vqafeat.errors import DatasetError
 from vqafeat.io import summarize
 from vqafeat.remote import StorePath, VideoFile, listed_files
@@ -22,15 +22,20 @@ VIDEO_EXTENSIONS = (
 
 @dataclass(frozen=True)
 class Located:
-    """A data set whose videos have paths; `missing` names the videos that were left out of it."""
+    """A data set whose videos have paths, and the names of the videos that are missing from it."""
 
     dataset: Dataset
-    missing: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if without := [video.name for video in self.dataset.videos if video.path is None]:
+            problem = f"{len(without)} videos have no path: {summarize(without)}"
+            raise DatasetError(f"data set '{self.dataset.name}': {problem}; locate them first.")
 
 
 @dataclass(frozen=True)
 class VideoIndex:
-    """The video files below a root, by relative path, by basename and by `_key`."""
+    """The video files below a root by relative path, and these paths by basename and by `_key`."""
 
     files: Mapping[str, VideoFile]
     by_basename: Mapping[str, list[str]]
@@ -41,39 +46,63 @@ class VideoIndex:
 def locate_videos(dataset: Dataset, root: StorePath, skip_missing: bool = False) -> Located:
     """Find the file of every video below `root`.
 
-    It is the file of that relative path below the root or one of the manifest's folders; else the only file
-    of that basename; else the only file with the same canonical name, endings aside.
+    A video's file is at the path that the label list names, if it names one and the file exists. Otherwise it
+    has the video's name as its path below the root, or below one of the manifest's folders; else it is the
+    only file of that basename; else the only one of that canonical name, endings aside.
 
     Args:
         root: folder, or prefix of an object store, which is listed once.
         skip_missing: leave out videos without a file.
 
     Raises:
-        DatasetError: the root does not exist, files are missing, several files fit a video, or one several.
+        DatasetError: the root does not exist, files are missing, several files fit a video, or a file fits
+            several videos.
         StoreError: the object store cannot be reached.
     """
     where = f"data set '{dataset.name}'"
-    if isinstance(root, Path) and not root.is_dir():
+    listed = {video.name: path for video in dataset.videos if (path := _listed_file(video)) is not None}
+    names = [video.name for video in dataset.videos if video.name not in listed]
+    if names and isinstance(root, Path) and not root.is_dir():
         raise DatasetError(f"{where}: the folder of videos '{root}' does not exist; name it with --root DIR.")
-    names = [video.name for video in dataset.videos]
-    index = index_videos(root, dataset.files, names)
-    candidates = candidate_files(names, dataset.files, index)
+    index = index_videos(root, dataset.files, names) if names else VideoIndex({}, {}, {}, frozenset())
+    searched = candidate_files(names, dataset.files, index)
+    candidates = {
+        video.name: [str(listed[video.name])] if video.name in listed else searched[video.name]
+        for video in dataset.videos
+    }
     _refuse_ambiguous(dataset, root, candidates)
-    lost = [name for name, files in candidates.items() if not files]
-    if lost and not (skip_missing and len(lost) < len(candidates)):
-        problem = f"{len(lost)} of {len(candidates)} videos are missing below '{root}'"
-        next_step = "name another folder with --root DIR, or leave them out with --skip-missing"
-        raise DatasetError(
-            f"{where}: {problem} ({len(index.files)} video files there): {summarize(lost)}; {next_step}."
-        )
-    if lost:
+    if lost := [video for video in dataset.videos if not candidates[video.name]]:
+        if not skip_missing or len(lost) == len(candidates):
+            listed_too = " at their listed paths and" if any(video.listed_path for video in lost) else ""
+            problem = f"{len(lost)} of {len(candidates)} videos are missing{listed_too} below '{root}'"
+            first = summarize([str(video.listed_path or video.name) for video in lost])
+            next_step = "name another folder with --root DIR, or leave them out with --skip-missing"
+            raise DatasetError(
+                f"{where}: {problem} ({len(index.files)} video files there): {first}; {next_step}."
+            )
         dataset = dataset.subset([row for row, files in enumerate(candidates.values()) if files])
-    videos = tuple(replace(video, path=index.files[candidates[video.name][0]]) for video in dataset.videos)
-    return Located(replace(dataset, videos=videos), tuple(lost))
+    files: dict[str, VideoFile] = {**index.files, **{str(path): path for path in listed.values()}}
+    videos = tuple(replace(video, path=files[candidates[video.name][0]]) for video in dataset.videos)
+    return Located(replace(dataset, videos=videos), tuple(video.name for video in lost))
+
+
+def _listed_file(video: Video) -> Path | None:
+    """Return the file that the label list names by a path, in either Unicode form, if it exists."""
+    if video.listed_path is None:
+        return None
+    path = str(video.listed_path)
+    paths = [Path(form) for form in dict.fromkeys((path, normalize("NFC", path), normalize("NFD", path)))]
+    try:
+        return next((path for path in paths if path.is_file()), None)
+    except OSError as error:
+        next_step = "correct its permissions, or the path in the label list"
+        raise DatasetError(
+            f"the video file '{path}' cannot be read ({error.strerror}); {next_step}."
+        ) from error
 
 
 def index_videos(root: StorePath, rules: FileRules, names: Sequence[str] = ()) -> VideoIndex:
-    """Return the files below a root with the endings of the rules, or of the names."""
+    """Return the files below a root that end as the rules or one of the names say."""
     endings = frozenset(ending.lower() for ending in rules.extensions or VIDEO_EXTENSIONS)
     accepted = endings | {PurePosixPath(name).suffix.lower() for name in names} - {""}
     listed = {path: root / path for path in _walk(root)} if isinstance(root, Path) else listed_files(root)
@@ -105,27 +134,22 @@ def _walk(root: Path) -> Iterator[str]:
         if (status.st_dev, status.st_ino) in entered:
             continue
         entered.add((status.st_dev, status.st_ino))
-        for entry in _entries(folder):
-            if _is_skipped(entry.name):
-                continue
+        try:
+            with os.scandir(folder) as opened:
+                entries = [entry for entry in opened if not _is_skipped(entry.name)]
+        except OSError as error:
+            problem = f"the folder '{folder}' cannot be read ({error.strerror})"
+            next_step = "correct its permissions, or name another with --root DIR"
+            raise DatasetError(f"{problem}; {next_step}.") from error
+        for entry in entries:
             if entry.is_dir():
                 waiting.append((Path(entry.path), f"{prefix}{entry.name}/"))
             elif entry.is_file():
                 yield f"{prefix}{entry.name}"
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        problem = f"the folder '{folder}' cannot be read ({error.strerror})"
-        next_step = "correct its permissions, or name another with --root DIR"
-        raise DatasetError(f"{problem}; {next_step}.") from error
-
-
 def _key(path: str, rules: FileRules, endings: frozenset[str]) -> str:
-    """Return the canonical name if there is a pattern, else the basename, without its ending."""
+    """Return the canonical name, or the basename where the rules have no pattern, without its ending."""
     canonical = rules.canonical(path) if rules.pattern else None
     name = normalize("NFC", canonical or PurePosixPath(path).name)
     ending = PurePosixPath(name).suffix
@@ -147,8 +171,7 @@ def candidate_files(names: Sequence[str], rules: FileRules, index: VideoIndex) -
 def _add_unique(
     candidates: dict[str, list[str]], spelling: Callable[[str], str], files: Mapping[str, list[str]]
 ) -> None:
-    # A spelling that several videos share cannot tell them apart: with 'a/1.mp4' and 'b/1.mp4', a lone
-    # '1.mp4' is neither.
+    # a spelling that several videos share fits none of them: a lone '1.mp4' may be 'a/1.mp4' or 'b/1.mp4'
     shared = Counter(map(spelling, candidates))
     for name, paths in candidates.items():
         if not paths and shared[spelling(name)] == 1:
@@ -165,8 +188,10 @@ def _refuse_ambiguous(dataset: Dataset, root: StorePath, candidates: Mapping[str
     users = defaultdict[str, list[str]](list)
     for name, files in items:
         for file in files:
-            users[file].append(name)
-    if twice := [f"{file} ({', '.join(names)})" for file, names in users.items() if len(names) > 1]:
+            path = os.path.normpath(root.absolute() / file) if isinstance(root, Path) else file
+            users[normalize("NFC", path)].append(name)
+    twice = [f"{candidates[names[0]][0]} ({', '.join(names)})" for names in users.values() if len(names) > 1]
+    if twice:
         problem = f"{len(twice)} files below '{root}' fit several videos: {summarize(twice, 3)}"
         next_step = "write the relative path of each file in the label list"
         raise DatasetError(f"{where}: {problem}; {next_step}.")

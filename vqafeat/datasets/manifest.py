@@ -1,12 +1,12 @@
-"""Manifests: one TOML file a data set.
+"""Manifests: one TOML file per data set.
 
 title, score_name, mos_range = [low, high]    required
 scale, homepage, citation                     texts
-class_pattern                                 its group in a canonical name is the content class
+class_pattern                                 its group is the content class, searched in canonical names
 [files]        folders, extensions, pattern, name, exact_paths_only
-[content]      pattern, fold_case: groups the canonical names; without it each video is its own content
+[content]      pattern, fold_case: the content in a canonical name; without it, each video is a content
 [raw]          width, height, pixel_format, frame_rate_hz
-[[raw.where]]  pattern and any of the above: overrides for canonical names in which the pattern is found
+[[raw.where]]  pattern and any key of [raw]: other values for canonical names that the pattern matches
 [[labels]]     file, reader, videos, contents, mos_range, split, join, and the reader's options
 """
 
@@ -47,7 +47,7 @@ class ContentRule:
 
 @dataclass(frozen=True)
 class RawException:
-    """Geometry of the videos whose canonical name matches `pattern`; None keeps the data set's value."""
+    """The geometry of videos whose canonical name matches `pattern`; None keeps the data set's value."""
 
     pattern: str
     width: int | None = None
@@ -64,10 +64,10 @@ class LabelList:
     """One label file from which a data set's labels can be read.
 
     Attributes:
-        file: its possible names, below the root or its folder `labels`.
+        file: the names that it may have, below the root or the root's folder `labels`.
         videos, contents, mos_range: known counts, and smallest and largest label; None if unverified.
         split: official part of all its rows.
-        join: lists with the same word are read together.
+        join: lists with the same word here are read together.
     """
 
     file: NonEmpty[Texts]
@@ -81,7 +81,7 @@ class LabelList:
 
 
 def _label_list(table: object) -> LabelList:
-    """Return one of the [[labels]], which also has the keys of its reader's options."""
+    """Return the list that one of the [[labels]] describes; the reader's options are in the same table."""
     if not isinstance(table, dict):
         raise DatasetError(f"[[labels]]: {table!r} must be a table.")
     where = f"[[labels]] {table.get('file', '?')}"
@@ -96,12 +96,12 @@ def _label_list(table: object) -> LabelList:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Description of a data set: its labels and files; see also `Dataset`.
+    """Description of a data set's labels and files; see also `Dataset`.
 
     Attributes:
-        name: stem of the file.
+        name: stem of the manifest's file.
         labels: the lists that can be read, the preferred ones first.
-        content: None if each video is its own content.
+        content: None if each video is a content.
         class_pattern: its first group in a canonical name is the content class; may be empty.
     """
 
@@ -126,7 +126,7 @@ class Manifest:
             check_pattern(self.class_pattern, "class_pattern", groups=1)
 
     def class_of(self, name: str) -> str | None:
-        """Return the content class in a canonical name, or None if it has none."""
+        """Return the content class that a canonical name contains, or None."""
         match = re.search(self.class_pattern, name) if self.class_pattern else None
         return match[1] if match else None
 

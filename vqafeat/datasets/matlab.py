@@ -1,4 +1,4 @@
-"""Label files of MATLAB: the released `*info.mat` (version 7.3, which is HDF5), and older ones."""
+"""Label files of MATLAB: the released `*info.mat` (version 7.3, which is HDF5), and older versions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,14 @@ from vqafeat.errors import DatasetError
 
 @dataclass(frozen=True)
 class Mat5Options:
-    """Variables with names and labels; a dot steps into a structure, as "qualcommVideoData.vidNames"."""
+    """The variables of names and labels; a dot steps into a structure, as "qualcommVideoData.vidNames"."""
 
     video: str
     mos: str
 
 
 def read_info_mat(path: Path, _options: NoOptions) -> LabelRows:
-    """Return names, labels and permutations of an `*info.mat`.
+    """Return the names, labels and permutations in an `*info.mat`.
 
     Source: the files released with VSFA (Li et al. 2019) and TCSVT-2022-BVQA, and VSFA.py, which takes
     `index[:, run]` with h5py's view of the matrix.
@@ -40,19 +40,19 @@ def read_info_mat(path: Path, _options: NoOptions) -> LabelRows:
             missing = [key for key in ("video_names", "scores", "index") if key not in file]
             if missing:
                 lacks = f"it has no variable {' and '.join(missing)} (it has {', '.join(file)})"
-                raise label_error(path, f"{lacks}; it is no *info.mat")
+                raise label_error(path, f"{lacks}; it is not an *info.mat")
             references = np.ravel(file["video_names"][()])
             names = ["".join(map(chr, np.ravel(file[reference][()]))) for reference in references]
             scores = np.ravel(file["scores"][()])
             index = np.asarray(file["index"][()])
     except OSError as error:
-        message = f"it is no MATLAB 7.3 (HDF5) file; give the released *info.mat as it is ({error})"
+        message = f"it is not a MATLAB 7.3 (HDF5) file; give the released *info.mat as it is ({error})"
         raise label_error(path, message) from error
     return LabelRows(_rows(names, scores, path), _permutations(index, len(names), path))
 
 
 def _permutations(index: npt.NDArray[Any], rows: int, path: Path) -> npt.NDArray[np.int64]:
-    """Return zero-based permutations, column = run, whichever way round MATLAB wrote the matrix."""
+    """Return zero-based permutations, one run per column, whichever way round MATLAB wrote the matrix."""
     for matrix in (index, index.T):
         if are_permutations(matrix - 1, rows):
             return np.ascontiguousarray(matrix, dtype=np.int64) - 1
@@ -84,7 +84,7 @@ def mat5_contents(path: Path, simplify_cells: bool = False) -> dict[str, Any]:
     try:
         variables: dict[str, Any] = loadmat(path, simplify_cells=simplify_cells)
     except Exception as error:  # damaged bytes make SciPy's parser raise anything, even UnboundLocalError
-        problem = f"'{path}' is no MATLAB file of version 7.2 or older, or is damaged"
+        problem = f"'{path}' is not a MATLAB file of version 7.2 or older, or is damaged"
         next_step = "give the file as the data set ships it"
         raise DatasetError(f"{problem} ({type(error).__name__}: {error}); {next_step}.") from error
     return variables
@@ -96,7 +96,7 @@ def _variable(variables: Any, dotted: str, path: Path) -> npt.NDArray[Any]:
         known = [key for key in value if not key.startswith("__")] if isinstance(value, dict) else []
         if step not in known:
             lacks = f"it has no variable '{dotted}' ('{step}' is not among: {', '.join(known)})"
-            raise label_error(path, f"{lacks}; it is another list")
+            raise label_error(path, f"{lacks}; give the list that the manifest names")
         value = value[step]
     return np.asarray(value)
 

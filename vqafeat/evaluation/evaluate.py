@@ -10,7 +10,7 @@ from typing import Any
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.evaluation.model import Model
-from vqafeat.splits import Split, leakage
+from vqafeat.splits import Split, leak_notes, leakage_of_files
 from vqafeat.store import features
 from vqafeat.store.features import FeatureDataset, FeatureReader, FrameSelector
 from vqafeat.training.config import SELECTIONS
@@ -129,13 +129,13 @@ def _select_tests(
     selection = SELECTIONS[model.config.recipe.get("select", "validation")]
     if part is not None:
         _refuse_fitted(part, videos, splits)
-        notes = [changed, _leak_note(videos, splits, dataset), selection if tested & set(videos) else ""]
+        notes = [changed, *_leak_notes(videos, splits, source), selection if tested & set(videos) else ""]
         return all_videos, words, [note for note in notes if note]
     if gone := sorted(tested - set(videos)):
         missing = f"{len(gone)} test videos of the run are not in '{source.path}' (first: {gone[0]})"
         raise ArgumentError(f"{missing}; use the store of the run, or fit again.")
     words = f"the test parts of the run's {len(splits)} splits of '{dataset.name}'"
-    notes = [changed, recorded.get("leak", {}).get("note", ""), selection]  # version 1 records no leak
+    notes = [changed, *leak_notes(recorded.get("leak", {})), selection]
     return own_tests, words, [note for note in notes if note]
 
 
@@ -150,14 +150,16 @@ def _refuse_fitted(part: str, videos: Sequence[str], splits: NamedSplits) -> Non
             )
 
 
-def _leak_note(videos: Sequence[str], splits: NamedSplits, dataset: Dataset) -> str:
-    """Return a note on contents that are both measured and in a training part, or an empty one."""
-    row = {video.name: number for number, video in enumerate(dataset.videos)}
+def _leak_notes(videos: Sequence[str], splits: NamedSplits, source: FeatureReader) -> list[str]:
+    """Return what the measured videos share with the training parts."""
+    contents = {video.name: video.content for video in source.dataset.videos}
+    row = {name: number for number, name in enumerate(contents)}
     measured = tuple(row[name] for name in videos)
     trained = [tuple(row[name] for name in split["train"] if name in row) for split in splits]
     tested = [Split(rows, (), measured) for rows in trained if rows]
-    note: str = leakage(tested, [video.content for video in dataset.videos])["note"]
-    return note
+    names = list(contents)
+    digests = features.file_digests(source, names)
+    return leak_notes(leakage_of_files(tested, list(contents.values()), names, digests))
 
 
 def _splits_of(splits: NamedSplits, model: Model, dataset: str) -> NamedSplits:

@@ -1,4 +1,4 @@
-"""Local copies of stores at a URL: made once, of limited size, the least recently used removed first."""
+"""Local copies of stores at a URL: each is made once, and the least recently used ones make room for it."""
 
 import fcntl
 import json
@@ -38,18 +38,18 @@ Required = Mapping[str, Sequence[StoredVideo]]  # feature set → its complete v
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder of copies of at most so many bytes; None is half of the free space including the copies."""
+    """A folder of copies that may take `most_bytes`; None for half of the space that is free without them."""
 
     folder: Path
     most_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.most_bytes is not None and self.most_bytes < 0:
-            raise ArgumentError(f"--cache {self.most_bytes}: copies take an amount such as 20G, or none.")
+            raise ArgumentError(f"--cache is {self.most_bytes} bytes; it has to be 0 or more, such as 20G.")
 
     @property
     def limit_bytes(self) -> int:
-        """The most bytes of all copies."""
+        """The most bytes that all copies may take."""
         if self.most_bytes is not None:
             return self.most_bytes
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ class Cache:
         return [lock.parent for lock in locks]
 
     def evict(self, size: int, folder: Path, log: Log) -> bool:
-        """Remove the least recently used copies that no process reads; tell whether `size` bytes fit then."""
+        """Remove the least recently used copies that are not in use; return whether `size` bytes fit then."""
         limit, sizes = self.limit_bytes, {copy: _size(copy) for copy in self.copies() if copy != folder}
         for copy in list(sizes):
             if sum(sizes.values()) + size <= limit:
@@ -85,10 +85,10 @@ def _gib(size: int) -> str:
 def cached_copy(
     store: FeatureStore, feature_sets: Sequence[str], cache: Cache, log: Log
 ) -> Iterator[FeatureStore]:
-    """Yield a copy of the complete videos of some feature sets on the local disk, which is kept for later.
+    """Yield a copy on the local disk of the complete videos of some feature sets; it is kept for later.
 
-    A local store is yielded itself, and so is one that is larger than the cache: it is read at each access.
-    `log` is called with a sentence about what is copied, removed, or not copied.
+    A local store is yielded itself, and so is one that does not fit in the cache: each access reads it at its
+    URL. `log` is called with a sentence about what is copied, removed, or not copied.
     """
     if isinstance(store.path, Path):
         yield store
@@ -123,7 +123,7 @@ def cached_copy(
 
 
 def _key(store: FeatureStore, required: Required) -> str:
-    """Return a digest of the URL and all metadata of what is required: another content has another copy."""
+    """Return a digest of the URL and of all metadata of what is required: a changed store gets a new copy."""
     sets = {
         name: [store.identity(name).as_dict(), [vars(video) for video in videos]]
         for name, videos in required.items()
@@ -135,7 +135,7 @@ def _key(store: FeatureStore, required: Required) -> str:
 def _copy(store: FeatureStore, required: Required, path: Path) -> None:
     """Copy what is required and check it; what an earlier, stopped process copied is kept.
 
-    The root's metadata are written last, so that a partial copy is no store.
+    The root's metadata are written last, so that a partial copy cannot be opened.
     """
     objects = _objects(store, required)
     with translate_network_errors(store.path), ThreadPoolExecutor(_CONCURRENT_DOWNLOADS, "copying") as pool:
@@ -149,7 +149,7 @@ def _copy(store: FeatureStore, required: Required, path: Path) -> None:
 
 
 def _objects(store: FeatureStore, required: Required) -> dict[str, RemoteFile]:
-    """Return the objects to copy; of a plain store, whose videos are nodes, only those of required videos."""
+    """Return the objects to copy: of a plain store, whose videos have their own, those of required videos."""
     assert not isinstance(store.path, Path)
     whole = not isinstance(store.layout, PlainLayout)
     groups = {
@@ -196,9 +196,9 @@ def _leave_out(root: dict[str, Any], required: Required) -> None:
 
 
 def _check(store: FeatureStore, path: Path, required: Required) -> None:
-    """Refuse what is damaged or was changed meanwhile, and delete it, so that the next try does not keep it.
+    """Refuse and delete what is damaged or was changed meanwhile, so that the next try copies it again.
 
-    Of a packed store everything is deleted, since videos share objects.
+    A copy of a packed store is deleted as a whole, since its videos share objects.
     """
     copy = FeatureStore.open(path)
     with _discard_on_error(store, path, "labels"):

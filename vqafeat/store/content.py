@@ -1,4 +1,4 @@
-"""What is complete in a store, a digest of it, and the check of everything in it, for both layouts."""
+"""What is complete in a store, the digest of it, and the check of everything in it, for both layouts."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +29,7 @@ class StoreContents:
 
 
 def contents(store: FeatureStore, readable: bool = False) -> StoreContents:
-    """Return what is complete by its metadata; `readable` also leaves out what has a wrong check sum."""
+    """Return what is complete by its metadata; `readable` also leaves out what cannot be read undamaged."""
     left_out, timed = list[str](), store.layout.timed_videos()
     if readable:
         damaged = {video: error for video in timed if (error := _error_of(store.seconds, video))}
@@ -90,14 +90,14 @@ def _error_of(read: Callable[..., object], *arguments: object) -> str:
 
 
 def verify_store(store: FeatureStore) -> Iterator[str]:
-    """Read everything, check sums included, and yield one sentence for each problem."""
+    """Read everything, checksums included, and yield a sentence for each problem."""
     return (sentence for _, sentence in problems(store))
 
 
 def problems(store: FeatureStore) -> Iterator[tuple[str, str]]:
-    """Read everything, check sums included; yield the video and a sentence for each problem.
+    """Read everything, checksums included; yield the video and a sentence for each problem.
 
-    The video is "" for what belongs to none, and the name of its node if its own cannot be read.
+    The video is "" for what belongs to no video, and its node's name where its own name cannot be read.
     """
     yield from store.layout.damaged_nodes()
     for feature_set in store.feature_sets():

@@ -1,8 +1,8 @@
-"""Stored features as training sees them: `FeatureDataset`, one sequence of frame features a video."""
+"""Stored features as training sees them: `FeatureDataset`, one sequence of frame features per video."""
 
 import mmap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, reduce
 from multiprocessing.reduction import DupFd
@@ -18,7 +18,7 @@ from torch.utils import data as torch_data
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.io import duplicates, summarize
-from vqafeat.remote import StorePath
+from vqafeat.remote import StorePath, map_concurrently
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 from vqafeat.system import anonymous_file, free_bytes
 
@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 Index = npt.NDArray[np.intp]
 Seconds = npt.NDArray[np.float64]
 
-# position of a video in a `FeatureDataset` → its rows to take, in this order, or None for all of them
+# position of a video in a `FeatureDataset` → which of its rows to take, in this order; None for all
 FrameSelector = Callable[[int], Index | None]
 FUSION_SIGN = "+"
 
@@ -40,24 +40,23 @@ def unknown_seconds(row: int) -> None:
 
 
 def take(values: Array, rows: Index | None) -> Array:
-    """Return the selected rows, or the values themselves where all are."""
+    """Return the selected rows of the values; without a selection, the values themselves."""
     return values if rows is None else values[rows]
 
 
 def as_tensor(values: Array) -> Tensor:
-    """Return a tensor over the array's own memory, only to be read: maps of files are not writable."""
+    """Return a tensor in the array's memory; it may only be read, since maps of files are not writable."""
     with warnings.catch_warnings():
-        message = "The given NumPy array is not writable"
-        warnings.filterwarnings("ignore", message=message, category=UserWarning)
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
         return torch.from_numpy(values)
 
 
 class FeatureReader(Protocol):
-    """What training needs of a feature store. It can be pickled: another process opens it again."""
+    """What training needs of a feature store; it can be pickled, so that another process opens it again."""
 
     @property
     def path(self) -> StorePath:
-        """Where it is stored."""
+        """The folder or URL of the store."""
 
     @property
     def dataset(self) -> Dataset:
@@ -65,7 +64,7 @@ class FeatureReader(Protocol):
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:
-        """The data sets, each with its own label scale; one, unless several are joined."""
+        """The data sets, each with its own label scale; more than one only in a `JointStore`."""
 
     @property
     def member_numbers(self) -> Index:
@@ -94,7 +93,7 @@ class FeatureReader(Protocol):
 class _StoredFeatures(Sequence[Array]):
     """The features of some videos of a store, fused, read at each access.
 
-    Maps of files that were kept would hold a descriptor each, of which a process may have as few as 1024.
+    Maps of files are not kept: each holds a descriptor, of which a process may have as few as 1024.
     """
 
     store: FeatureReader
@@ -122,12 +121,12 @@ class _StoredFeatures(Sequence[Array]):
 
 
 class SharedFeatures(Sequence[Array]):
-    """The features of some videos in one block of memory, which is mapped by processes started with it.
+    """The features of some videos in one block of memory, which processes that get it pickled map too.
 
     Args:
         bounds: first frame of each video, and the end of the last.
         block: (bytes,) uint8 memory that is mapped already; without it, new memory.
-        shared: descriptor of memory that another process allocated, as `DupFd` passed it on.
+        shared: descriptor of memory that another process allocated, as `DupFd` passes it on.
     """
 
     def __init__(
@@ -169,10 +168,10 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
     Attributes:
         contents: the content that each video shows; videos of one content share it.
         mos: (video,) float64, on the data set's own scale.
-        features: one (frame, channel) array a video, float16 or float32.
+        features: one (frame, channel) array per video, float16 or float32.
         seconds: position of a video → (frame,) presentation times, or None where they are not known.
         dataset_names: of the data sets that the videos are from, each with its own label scale.
-        dataset_of: (video,) which of them a video is from; without it, the only one.
+        dataset_of: (video,) index of a video's data set in `dataset_names`; empty if there is only one.
         lengths: frames of each video.
         dtype: float16 where all features are, else float32.
     """
@@ -206,7 +205,7 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
         mos, columns = self.mos, ("names", "contents", "mos", "features")
         counts = {column: len(getattr(self, column)) for column in columns}
         if len(set(counts.values())) != 1 or not self.names:
-            raise ArgumentError(f"one name, content, MOS and feature array a video are needed, got {counts}.")
+            raise ArgumentError(f"each video needs a name, content, MOS and feature array, got {counts}.")
         if twice := duplicates(self.names):
             raise ArgumentError(f"names of videos have to be unique; got {summarize(twice)} more than once.")
         if mos.dtype != np.float64 or mos.ndim != 1 or not np.isfinite(mos).all():
@@ -224,7 +223,7 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
 
     @property
     def shared(self) -> SharedFeatures | None:
-        """The features in shared memory, if that is where they are."""
+        """The features if they are in shared memory."""
         return self.features if isinstance(self.features, SharedFeatures) else None
 
     def __repr__(self) -> str:
@@ -238,11 +237,8 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
         return len(self.names)
 
     def __getitem__(self, row: int) -> tuple[Tensor, float]:
-        row = range(len(self))[row]
+        row = range(len(self))[row]  # the IndexError past the end also ends a loop over the data set
         return torch.tensor(np.asarray(self.features[row], dtype=np.float32)), float(self.mos[row])
-
-    def __iter__(self) -> Iterator[tuple[Tensor, float]]:
-        return (self[row] for row in range(len(self)))
 
 
 def collate(batch: Sequence[tuple[Tensor, float]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -269,7 +265,7 @@ def split_feature_sets(feature_sets: str) -> tuple[str, ...]:
 
 
 def only_feature_sets(store: FeatureReader) -> str:
-    """Return the only feature set that all data sets of a store have; refuse several, and none."""
+    """Return the name of a store's only feature set; refuse a store that has none or several."""
     names = store.feature_sets()
     if len(names) != 1:
         holds = ", ".join(names) or "(none)"
@@ -281,8 +277,8 @@ def only_feature_sets(store: FeatureReader) -> str:
 def fuse(parts: Sequence[VideoFeatures], name: str) -> VideoFeatures:
     """Join the channels of several feature sets of one video at the decoded frames that all of them have.
 
-    Li et al. (TCSVT 2022) join spatial and motion features this way, at the frames of the motion features; a
-    frame that these repeat in a short video is repeated. The result is float16 if all parts are.
+    Li et al. (TCSVT 2022) join spatial and motion features this way, at the frames of the motion features. A
+    frame that these repeat in a short video stays repeated. The result is float16 if all parts are.
     """
     if len(parts) == 1:
         return parts[0]
@@ -291,7 +287,7 @@ def fuse(parts: Sequence[VideoFeatures], name: str) -> VideoFeatures:
     if len(shared) == 0:
         spans = ", ".join(f"{len(frame)} rows at frames {frame[0]}–{frame[-1]}" for frame in frames)
         problem = f"the feature sets to be joined share no decoded frame ({spans})"
-        raise StoreError(f"video '{name}': {problem}; extract them by frame rules that meet.")
+        raise StoreError(f"video '{name}': {problem}; extract them by frame rules that share frames.")
     rows = max((frame[np.isin(frame, shared)] for frame in frames), key=len)
     values = [part.values[np.searchsorted(part.frame, rows)] for part in parts]
     return VideoFeatures(np.concatenate(values, axis=1), rows)
@@ -304,6 +300,12 @@ def complete_rows(store: FeatureReader, feature_sets: str) -> tuple[int, ...]:
     return tuple(row for row, video in enumerate(store.dataset.videos) if video.name in complete)
 
 
+def file_digests(store: FeatureReader, videos: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of each video's file; videos whose file is not known are left out."""
+    sources = map_concurrently(store.path, store.source, videos)
+    return {video: str(source["sha256"]) for video, source in zip(videos, sources, strict=True) if source}
+
+
 def load_features(
     store: FeatureReader, feature_sets: str = "", rows: Sequence[int] | None = None
 ) -> FeatureDataset:
@@ -311,7 +313,7 @@ def load_features(
 
     Args:
         feature_sets: for example `resnet50` or `resnet50+slowfast-fast`; empty for the only one.
-        rows: positions in the data set, without which all videos are taken; each has to be complete.
+        rows: positions of videos in the data set; None for all. Each has to be complete.
     """
     feature_sets = feature_sets or only_feature_sets(store)
     rows = range(len(store.dataset.videos)) if rows is None else rows
@@ -338,9 +340,9 @@ def load_features(
 
 
 def to_shared_memory(data: FeatureDataset, most_bytes: int | None = None) -> FeatureDataset:
-    """Return the data with its features in shared memory if these fit in `most_bytes`, else as they are.
+    """Return the data with its features in shared memory, or unchanged if they need more than `most_bytes`.
 
-    Without `most_bytes`, half of the free memory may be taken.
+    None stands for half of the free memory.
     """
     most = free_bytes() // 2 if most_bytes is None else most_bytes
     bounds = (0, *np.cumsum(data.lengths).tolist())

@@ -2,7 +2,7 @@
 
 There are two lock files next to a local store. A run holds the first one exclusively. Its worker processes
 share the second one until they end, so that the run after a killed one waits for the last worker. The system
-releases both with the process that holds them; content and age of the files mean nothing.
+releases a lock when its process ends, so that content and age of the files do not matter.
 """
 
 import fcntl
@@ -49,7 +49,7 @@ def worker_lock(store: StorePath) -> Iterator[None]:
 
 
 def remove_partial_files(store: StorePath) -> None:
-    """Remove what killed processes left half written; only for the lock's holder, without live workers."""
+    """Remove what killed processes left half written; the caller holds the lock and has no live workers."""
     if isinstance(store, Path):
         with translate_write_errors(store):
             for leftover in store.rglob("*.partial"):
@@ -57,7 +57,7 @@ def remove_partial_files(store: StorePath) -> None:
 
 
 def remove_partial_files_after_workers(store: StorePath) -> None:
-    """Remove partial files once the workers have ended; if one outlasts the timeout, the next run does it."""
+    """Remove partial files once the workers have ended; if one does not end in time, the next run does it."""
     if isinstance(store, Path):
         only_this = _lock_file(store, ".writers.lock", fcntl.LOCK_EX, _ORPHANS_SECONDS)
         with suppress(StoreError), only_this:
@@ -66,7 +66,7 @@ def remove_partial_files_after_workers(store: StorePath) -> None:
 
 @contextmanager
 def translate_write_errors(store: StorePath) -> Iterator[None]:
-    """Raise a `StoreError` where the system refuses to write (read-only, full, no locks)."""
+    """Raise a `StoreError` where the system refuses to write, as on a full or read-only disk."""
     try:
         yield
     except OSError as error:
@@ -109,7 +109,7 @@ def _lock_file(store: Path, suffix: str, kind: int, timeout_seconds: float = 0.0
 
 
 def try_lock(file: IO[Any], kind: int = fcntl.LOCK_EX) -> bool:
-    """Lock an open file, unless another process holds it; tell whether it is locked now."""
+    """Lock an open file unless another process holds it, and return whether it is locked now."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:

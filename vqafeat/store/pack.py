@@ -1,14 +1,12 @@
-"""Packing of a store into one sharded array a feature set, and unpacking; the result is compared first."""
+"""Packing of a store into one sharded array per feature set, and unpacking; the result is compared first."""
 
 import json
 import os
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +27,8 @@ from vqafeat.store.types import FrameTable
 from vqafeat.store.zarr_io import ARRAY_OPTIONS, failure_log_path, open_root, store_key
 
 SHARD_BYTES = 64 << 20
-CHUNK_BYTES = 256 << 10  # small against a video's rows, so that a read fetches few bytes of other videos
-SHORT_CHUNK_BYTES = 16 << 10  # for frame indices and times, which are a thousandth of the rows
+CHUNK_BYTES = 256 << 10  # smaller than most videos' rows, so that a read fetches few bytes of other videos
+SHORT_CHUNK_BYTES = 16 << 10  # for frame indices and times, which take a thousandth of the space
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class PackResult:
 
     Attributes:
         digest: content digest, the same before and after.
-        videos: number of complete entries over all feature sets.
+        videos: number of complete videos, summed over the feature sets.
         left_out: one sentence for each video that was not complete.
         unchanged: the store already had the layout.
     """
@@ -50,6 +48,11 @@ class PackResult:
     left_out: tuple[str, ...] = ()
     unchanged: bool = False
 
+    def __post_init__(self) -> None:
+        if len(self.digest) != 64 or self.videos < 0:
+            values = f"'{self.digest}' and {self.videos}"
+            raise ArgumentError(f"digest and videos have to be 64 digits and 0 or more, got {values}.")
+
 
 def pack_store(
     path: StorePath | str,
@@ -57,12 +60,12 @@ def pack_store(
     shard_bytes: int = SHARD_BYTES,
     skip_missing: bool = False,
 ) -> PackResult:
-    """Turn a store into one sharded array a feature set, which the same methods read.
+    """Turn a store into one sharded array per feature set, which the same methods read.
 
     Args:
         out: path of the result; without it, the result replaces the store once it is written and compared.
         shard_bytes: most bytes of features in one shard, which is one file or object.
-        skip_missing: leave out what is incomplete or damaged, which is refused otherwise.
+        skip_missing: leave out incomplete and damaged videos instead of refusing them.
     """
     return _convert(path, out, PackedLayout, skip_missing, shard_bytes)
 
@@ -70,7 +73,7 @@ def pack_store(
 def unpack_store(
     path: StorePath | str, out: StorePath | str | None = None, skip_missing: bool = False
 ) -> PackResult:
-    """Turn a packed store into one that can be written to, with the arguments of `pack_store`."""
+    """Turn a packed store into one that can be written to; see `pack_store` for the arguments."""
     return _convert(path, out, PlainLayout, skip_missing)
 
 
@@ -115,7 +118,7 @@ def _convert(
 
 @contextmanager
 def _replace_in_place(path: StorePath) -> Iterator[StorePath]:
-    """Yield a new path next to a store, which it replaces at the end; a stop at any time loses nothing."""
+    """Yield a path next to a store; what is written there replaces it, and a stop loses nothing."""
     if not isinstance(path, Path):
         raise StoreError(f"'{path}' is in an object store and cannot be replaced; choose another --out.")
     new, old = (path.with_name(f"{path.name}.{age}") for age in ("new", "old"))
@@ -145,7 +148,7 @@ def _write_plain(store: FeatureStore, complete: StoreContents, target: StorePath
 
 
 class _Packer:
-    """Writes what is complete in a store as a packed one, the mark of completeness last."""
+    """Writes what is complete in a store as a packed one; the mark of completeness is written last."""
 
     def __init__(self, store: FeatureStore, target: StorePath, shard_bytes: int) -> None:
         self._store = store
@@ -160,17 +163,15 @@ class _Packer:
         if dataset.stored_permutations is not None:
             self._write_small("labels/permutations", dataset.stored_permutations.astype(np.int32))
         self._root.create_group("frames")
-        array, rows = self._sharded("frames/seconds", np.dtype(np.float64)), list[int]()
+        array = self._sharded("frames/seconds", np.dtype(np.float64))
+        table: dict[str, list[Any]] = {"video": list(complete.timed), "start": [], "rows": [], "source": []}
         for name in complete.timed:
             seconds = self._store.layout.seconds(name)
-            array.append(seconds)
-            rows.append(len(seconds))
+            table["start"].append(array.append(seconds))
+            table["rows"].append(len(seconds))
+            table["source"].append(self._store.source(name))
         array.flush()
-        starts = [*accumulate(rows, initial=0)][:-1]
-        sources = [self._store.source(name) for name in complete.timed]
-        self._write_table(
-            "frames", {"video": complete.timed, "start": starts, "rows": rows, "source": sources}
-        )
+        self._write_table("frames", table)
         self._root.create_group("features")
         for feature_set in complete.rows:
             self._write_set(feature_set, complete)
@@ -184,22 +185,19 @@ class _Packer:
         key, videos = f"features/{store_key(feature_set)}", complete.rows[feature_set]
         identity = self._store.identity(feature_set)
         self._root.create_group(key, attributes={"name": feature_set, "identity": identity.as_dict()})
-        starts, ends = list[int](), Counter[str]()
-        for video in videos:
-            starts.append(ends[video.dtype])
-            ends[video.dtype] += video.rows
-        for dtype in sorted(ends):
+        starts = dict[str, int]()
+        for dtype in sorted({video.dtype for video in videos}):
             values = self._sharded(f"{key}/{dtype}/values", np.dtype(dtype), (identity.channels,))
             frame = self._sharded(f"{key}/{dtype}/frame", np.dtype(np.int32))
             for name in [video.video for video in videos if video.dtype == dtype]:
                 features = self._store.read(feature_set, name, checked=True)
-                values.append(features.values)
+                starts[name] = values.append(features.values)
                 frame.append(features.frame)
             values.flush()
             frame.flush()
         names = ("video", "rows", "dtype", "source_sha256")
         columns = {name: [getattr(video, name) for video in videos] for name in names}
-        self._write_table(key, {**columns, "start": starts})
+        self._write_table(key, {**columns, "start": [starts[video.video] for video in videos]})
 
     def _write_table(self, key: str, columns: Mapping[str, Sequence[Any]]) -> None:
         self._write_small(f"{key}/{TABLE}", np.frombuffer(json.dumps(columns).encode(), np.uint8))
@@ -237,8 +235,9 @@ class _ShardWriter:
         self._buffer = np.empty((shard_rows, *row_shape), dtype)
         self._filled = self._written = 0
 
-    def append(self, rows: npt.NDArray[Any]) -> None:
-        """Add rows after the last one."""
+    def append(self, rows: npt.NDArray[Any]) -> int:
+        """Add rows after the last one, and return the index of the first of them."""
+        start = self._written + self._filled
         while len(rows):
             part = rows[: len(self._buffer) - self._filled]
             self._buffer[self._filled : self._filled + len(part)] = part
@@ -246,6 +245,7 @@ class _ShardWriter:
             rows = rows[len(part) :]
             if self._filled == len(self._buffer):
                 self.flush()
+        return start
 
     def flush(self) -> None:
         """Write the rows in memory."""

@@ -1,4 +1,4 @@
-"""The packed layout: all videos of a feature set in one sharded array, which is read and never written to.
+"""The packed layout: all videos of a feature set in one sharded array, which is only read.
 
     <dataset>.zarr/            attrs: schema version, data set, complete; consolidated metadata (one request)
       labels/                  as in the plain layout
@@ -29,7 +29,7 @@ TABLE = "videos"
 
 
 class PackedLayout:
-    """Reads a packed store; its tables are read once, since nothing in it changes."""
+    """Reads a packed store; each table is read once, since a packed store does not change."""
 
     name, schema_version = "packed", 2
 
@@ -81,7 +81,7 @@ class PackedLayout:
         return videos[video][1] if video in videos else None
 
     def read(self, feature_set: str, video: StoredVideo, checked: bool) -> VideoFeatures:
-        """Return the rows of a video: a map of a shard if they are in one of its chunks, else a copy."""
+        """Return the rows of a video: a map of a shard if one chunk holds them all, else a copy."""
         start = self._videos(feature_set)[video.video][0]
         arrays = (
             self._rows(f"features/{store_key(feature_set)}/{video.dtype}/{name}")
@@ -100,7 +100,7 @@ class PackedLayout:
                 yield video, f"frames/{video}: cannot be read ({error})"
 
     def damaged_rows(self, feature_set: str) -> Iterator[tuple[str, list[str]]]:
-        """Read all rows, check sums included; yield each video with a sentence for each problem."""
+        """Read all rows, checksums included; yield each video with a sentence for each problem."""
         for name, (_, stored) in self._videos(feature_set).items():
             try:
                 finite = self.read(feature_set, stored, checked=True).finite
@@ -110,7 +110,7 @@ class PackedLayout:
                 yield name, [] if finite else [f"{feature_set}/{name}: holds NaN or infinity"]
 
     def _read_videos(self, feature_set: str) -> dict[str, tuple[int, StoredVideo]]:
-        """Return for each video its first row in the arrays of its type, and its metadata."""
+        """Return for each video its first row in the arrays of its dtype, and its metadata."""
         channels = self._sets[feature_set]["identity"]["channels"]
         rows = self._table(f"features/{store_key(feature_set)}/{TABLE}")
         return {row["video"]: (row.pop("start"), StoredVideo(channels=channels, **row)) for row in rows}

@@ -1,4 +1,4 @@
-"""The plain layout: one array a video and feature set, each in one checked chunk. It can be written to."""
+"""The plain layout, which can be written to: one array per video and feature set, in one checked chunk."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -23,7 +23,7 @@ from vqafeat.store.zarr_io import (
 
 
 class PlainLayout:
-    """Reads and writes the nodes of each video, without a cache, since another process may be writing."""
+    """Reads and writes the nodes of each video; nothing is cached, since another process may be writing."""
 
     name, schema_version = "plain", 1
 
@@ -75,7 +75,7 @@ class PlainLayout:
         return VideoFeatures(values, frame)
 
     def damaged_nodes(self) -> Iterator[tuple[str, str]]:
-        """Yield what is wrong outside of the rows: the video, or "" if it is no video's, and a sentence."""
+        """Yield a sentence for each problem outside of the rows, after the name of its video, or ""."""
         for path in child_nodes(self.path / "frames"):
             for problem in self._damages(f"frames/{path.name}"):
                 yield str(read_attributes(path).get("video", path.name)), problem

@@ -1,4 +1,4 @@
-"""The feature store: one Zarr v3 group a data set.
+"""The feature store: one Zarr v3 group per data set.
 
     <dataset>.zarr/              attrs: schema version, data set, manifest digest
       labels/                    attrs: the data set's rows; permutations (videos, runs): its published splits
@@ -8,8 +8,8 @@
 
 This is the plain layout (`plain.py`), which can be written to. Each array is one uncompressed chunk with its
 CRC-32C; a video counts only if its `complete` attribute, written last, is present. A local store is read by
-mapping the chunk files. `vqafeat pack` turns a finished store into the packed layout (`packed.py`), which is
-read by the same methods.
+mapping the chunk files into memory. `vqafeat pack` turns a finished store into the packed layout
+(`packed.py`), which the same methods read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 Layout = PlainLayout | PackedLayout
 
-# a vqafeat that does not know a layout refuses its schema version
+# an older vqafeat refuses the schema version of a layout that it does not know
 _LAYOUTS: dict[Any, type[Layout]] = {layout.schema_version: layout for layout in (PlainLayout, PackedLayout)}
-_LABEL_TOLERANCE = 1e-3  # label lists of one data set differ by rounding
+_LABEL_TOLERANCE = 1e-3  # label lists of the same data set differ by rounding
 _LABEL_ATTRIBUTES = ("title", "score_name", "mos_range", "scale", "label_list")
 _LABEL_COLUMNS = {"video": "name", "mos": "mos", "content": "content", "split": "split"}  # → field of `Video`
 
@@ -51,7 +51,7 @@ class FeatureStore:
 
     @classmethod
     def open(cls, path: StorePath | str, writable: bool = False) -> "FeatureStore":
-        """Open a store at a local path or a URL; a packed one is never writable."""
+        """Open a store at a local path or a URL; a packed one cannot be opened as writable."""
         path = parse_path(path)
         with translate_network_errors(path):
             root = _open_root(path, "r+" if writable else "r")
@@ -66,7 +66,7 @@ class FeatureStore:
 
     @classmethod
     def create(cls, path: StorePath | str, dataset: Dataset) -> "FeatureStore":
-        """Open the store of `dataset` for writing, and make it if it is missing; its labels are renewed."""
+        """Open the store of `dataset` for writing with its present labels; make it if it is missing."""
         path = parse_path(path)
         with translate_network_errors(path):
             exists = (path / "zarr.json").is_file()
@@ -157,7 +157,7 @@ class FeatureStore:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Lock the store against other writers, and remove what a killed one left half written."""
+        """Lock the store against other writers, and remove what a killed writer left half written."""
         with exclusive_lock(self.path):
             remove_partial_files(self.path)
             yield
@@ -176,7 +176,7 @@ class FeatureStore:
         return FeatureSetIdentity(**values)
 
     def add_feature_set(self, feature_set: str, identity: FeatureSetIdentity) -> None:
-        """Create a feature set, unless it exists; another identity is an `IdentityError` with both."""
+        """Create a feature set unless it exists; an `IdentityError` shows how a stored identity differs."""
         folder = self.path / "features" / store_key(feature_set)
         if (folder / "zarr.json").is_file():
             stored = self.identity(feature_set)
@@ -198,7 +198,7 @@ class FeatureStore:
         """Return the metadata of a video's rows, if they are complete and of the stored frames."""
         info = self.layout.stored(feature_set, video)
         if info is None or not info.source_sha256:
-            return info  # without a digest it was imported: the file is not known
+            return info  # imported features have no digest: their file is not known
         source = self.source(video)
         return info if source is not None and info.source_sha256 == source["sha256"] else None
 
@@ -210,7 +210,7 @@ class FeatureStore:
         return map_concurrently(self.path, stored, videos)
 
     def is_complete(self, feature_set: str, video: str) -> bool:
-        """Tell whether a video's rows are complete and of the stored frames."""
+        """Return whether a video's rows are complete and of the stored frames."""
         return self.stored(feature_set, video) is not None
 
     def complete(self, feature_set: str) -> list[StoredVideo]:
@@ -230,7 +230,7 @@ class FeatureStore:
         return load_features(self, feature_sets)
 
     def forget(self, video: str) -> None:
-        """Remove all that is stored of a video, so that it is extracted anew."""
+        """Remove all that is stored of a video, so that it is extracted again."""
         self._plain().forget(video)
 
     def write_frames(self, video: str, table: FrameTable) -> None:
@@ -240,7 +240,7 @@ class FeatureStore:
     def write_features(
         self, feature_set: str, video: str, features: VideoFeatures, source_sha256: str
     ) -> None:
-        """Store the rows of a video, the mark of completeness last; they have to be finite."""
+        """Store the rows of a video, which have to be finite; the mark of completeness is written last."""
         layout, channels = self._plain(), self.identity(feature_set).channels
         width, dtype = features.values.shape[1], features.values.dtype
         if width != channels:
@@ -254,7 +254,7 @@ class FeatureStore:
         """Return the rows of a video, as read-only maps of the files of a local store.
 
         Args:
-            checked: also compare check sums, as `verify` does; what comes over a network is always checked.
+            checked: also compare checksums, as `verify` does; over a network they are always compared.
         """
         info = self.layout.stored(feature_set, video)
         if info is None:
@@ -294,7 +294,7 @@ def _open_root(path: StorePath, mode: Literal["r", "r+"]) -> zarr.Group:
 
 
 def label_attributes(dataset: Dataset) -> dict[str, Any]:
-    """Return what a store keeps of a data set's rows, as JSON values."""
+    """Return what a store keeps of a data set's labels, as JSON values."""
     attributes = {name: getattr(dataset, name) for name in _LABEL_ATTRIBUTES}
     columns = {
         name: [getattr(video, field) for video in dataset.videos] for name, field in _LABEL_COLUMNS.items()

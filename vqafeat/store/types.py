@@ -1,4 +1,4 @@
-"""What both stages exchange: features, frame times, and the identity that says what the numbers depend on."""
+"""What both stages exchange: features, frame times, and the identity of feature sets."""
 
 import json
 from collections.abc import Mapping
@@ -92,7 +92,7 @@ class FrameTable:
 
     Attributes:
         seconds: (frame,) float64, presentation time.
-        source: JSON values; `sha256` of the file is required, size, rate and colour are for the reader.
+        source: JSON values; the file's `sha256` is required, its size, rate and colour inform readers.
     """
 
     seconds: npt.NDArray[np.float64]
@@ -108,7 +108,7 @@ class FrameTable:
 
 @dataclass(frozen=True)
 class StoredVideo:
-    """Metadata of a video's rows in one feature set; `source_sha256` is empty if its file is not known."""
+    """Metadata of a video's rows in a feature set; `source_sha256` is empty if the file is not known."""
 
     video: str
     rows: int

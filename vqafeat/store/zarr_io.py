@@ -1,8 +1,8 @@
 """Nodes of a Zarr v3 store, read and written without Zarr where that is much faster.
 
 An epoch over a local store is 12 times faster if chunk files are mapped into memory than through Zarr's
-codecs (5512 against 443 MB/s, PERF.md), and metadata are read 10 times faster from `zarr.json`. What is
-written is what Zarr's codecs would write: plain `zarr.open` reads it. All such shortcuts are in this module.
+codecs (5512 against 443 MB/s, PERF.md), and metadata are read 10 times faster from `zarr.json`. Files have
+the bytes that Zarr's codecs would write, so that plain `zarr.open` reads them.
 """
 
 import json
@@ -54,7 +54,7 @@ def open_root(
 
 
 def listdir(path: StorePath) -> list[StorePath]:
-    """Return the entries below a node except its metadata, sorted: nodes, and remains of removed ones."""
+    """Return the entries below a node except its metadata, sorted: nodes, and remains of removed nodes."""
     if not path.is_dir():
         return []
     entries = [entry for entry in path.iterdir() if entry.name != "zarr.json"]
@@ -71,10 +71,9 @@ def child_nodes(path: StorePath) -> list[StorePath]:
 def read_chunk(
     chunk: StorePath, dtype: np.dtype[Any], shape: tuple[int, ...], checked: bool = False
 ) -> npt.NDArray[Any]:
-    """Return a chunk without its trailing check sum: a read-only map of a local file, or downloaded bytes.
+    """Return a chunk without its trailing checksum: a read-only map of a local file, or downloaded bytes.
 
-    Args:
-        checked: compare the check sum; over a network it is always compared.
+    The checksum is compared if `checked`, and always over a network.
     """
     try:
         if isinstance(chunk, Path):
@@ -87,12 +86,12 @@ def read_chunk(
     if len(data) != expected:
         raise StoreError(f"chunk '{chunk}' has {len(data)} bytes instead of {expected}; {_NEXT_STEP}")
     if checked and not crc_ok(data):
-        raise StoreError(f"chunk '{chunk}' does not have its check sum; {_NEXT_STEP}")
+        raise StoreError(f"chunk '{chunk}' does not have its checksum; {_NEXT_STEP}")
     return data[:-CRC32C_BYTES].view(dtype).reshape(shape)
 
 
 def crc_ok(chunk: npt.NDArray[np.uint8]) -> bool:
-    """Tell whether a chunk (byte,) ends with the CRC-32C of the bytes before it."""
+    """Return whether a chunk (byte,) ends with the CRC-32C of the bytes before it."""
     return _crc(chunk[:-CRC32C_BYTES]) == chunk[-CRC32C_BYTES:].tobytes()
 
 
@@ -107,14 +106,14 @@ def read_array(root: zarr.Group, key: str) -> npt.NDArray[Any]:
 
 
 def remove_node(path: StorePath) -> None:
-    """Delete a node, its metadata first, so that a stop in between leaves no node that looks complete."""
+    """Delete a node, its metadata first, so that it does not look complete after a stop in between."""
     if path.is_dir():
         (path / "zarr.json").unlink(missing_ok=True)
         remove_tree(path)
 
 
 def write_array(root: zarr.Group, folder: StorePath, key: str, values: npt.NDArray[Any]) -> None:
-    """Write an array as one uncompressed chunk with a CRC-32C, all-zero values too.
+    """Write an array as one uncompressed chunk with a CRC-32C, even if all values are zero.
 
     Zarr would write the same, but needs memory for several copies of the chunk.
     """
@@ -127,7 +126,7 @@ def write_array(root: zarr.Group, folder: StorePath, key: str, values: npt.NDArr
         chunk.write_bytes(data.tobytes() + _crc(data))  # an object appears whole or not at all
         return
     chunk.parent.mkdir(parents=True, exist_ok=True)
-    # unique, since a process that was taken for dead behind a broken network may write the same chunk
+    # unique: a worker behind a broken network that was taken for dead may write the same chunk
     partial = chunk.with_name(f"{chunk.name}.{uuid4().hex}.partial")
     with partial.open("wb") as file:
         file.write(data.data)
@@ -155,7 +154,7 @@ class ShardedRows:
             return self._read(start, stop, checked)
         try:
             return self._read(start, stop, checked=True)
-        except StoreError:  # maybe an error of the network
+        except StoreError:  # the network may have damaged it
             return self._read(start, stop, checked=True)
 
     def _read(self, start: int, stop: int, checked: bool) -> npt.NDArray[Any]:
@@ -181,7 +180,7 @@ class ShardedRows:
         for chunk, (offset, length) in enumerate(index.tolist(), first):
             piece = data[offset - low : offset - low + length]
             if len(piece) < length or (checked and not crc_ok(piece)):
-                raise self._damaged(number, f"chunk {chunk} does not have its check sum")
+                raise self._damaged(number, f"chunk {chunk} does not have its checksum")
             rows = piece[:-CRC32C_BYTES].view(self.dtype).reshape(-1, *self.shape[1:])
             pieces.append(rows[max(0, start - chunk * chunk_rows) : stop - chunk * chunk_rows])
         return pieces
@@ -197,7 +196,7 @@ class ShardedRows:
         except (FileNotFoundError, ValueError) as error:
             raise self._damaged(number, "it is missing or empty") from error
         if len(tail) != size or not crc_ok(tail):
-            raise self._damaged(number, "its index does not have its check sum")
+            raise self._damaged(number, "its index does not have its checksum")
         return np.frombuffer(tail[:-CRC32C_BYTES].tobytes(), _INDEX_DTYPE).reshape(chunks, 2), file
 
     def _fetch(self, number: int, start: int, stop: int | None) -> npt.NDArray[np.uint8]:

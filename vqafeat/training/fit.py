@@ -1,6 +1,7 @@
 """Fit a head on the splits of a data set and write the run folder."""
 
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -15,12 +16,21 @@ from vqafeat.errors import ArgumentError, TrainingError
 from vqafeat.io import json_text, write_csv, write_json
 from vqafeat.losses.base import on_label_scale
 from vqafeat.losses.label_scaling import fit_label_scaling
-from vqafeat.remote import map_concurrently
-from vqafeat.splits import PARTS, Split, SplitRequest, leakage, make_split, shared_contents
+from vqafeat.splits import (
+    PARTS,
+    Split,
+    SplitRequest,
+    leak_notes,
+    leakage,
+    leakage_of_files,
+    make_split,
+    shared_contents,
+)
 from vqafeat.store.features import (
     FeatureDataset,
     FeatureReader,
     complete_rows,
+    file_digests,
     load_features,
     only_feature_sets,
     split_feature_sets,
@@ -92,10 +102,6 @@ class _Videos:
     splits: DrawnSplits
     skipped: tuple[str, ...]
 
-    @property
-    def leak(self) -> dict[str, Any]:
-        return leakage(self.splits.splits, self.data.contents)
-
 
 def fit(
     store: FeatureReader,
@@ -145,7 +151,11 @@ def fit(
     if run.finished:
         return run
     write_json(run.path / CONFIG, run.config.as_dict())
-    write_json(run.path / SPLITS, {**_named_splits(videos), "sha256": _file_digests(store, videos)})
+    digests = file_digests(store, videos.data.names)  # `predict` recognises training videos by them
+    leak = leakage_of_files(videos.splits.splits, videos.data.contents, videos.data.names, digests)
+    if "identical" in leak:
+        warnings.warn(leak["identical"]["note"], stacklevel=2)
+    write_json(run.path / SPLITS, {**_named_splits(videos), "leak": leak, "sha256": digests})
     in_memory = is_gradient_based(config.head)
     data = to_shared_memory(videos.data, memory_bytes) if in_memory else videos.data
     job = FitJob(store, config, videos.rows, devices, run.path)
@@ -153,7 +163,7 @@ def fit(
     trained = sorted({row for split in videos.splits.splits for row in split.train})
     if (features := TrainingFeatures.of(data, trained)) is not None:
         write_training_features(run.path, features)
-    _write_results(run, videos, results)
+    _write_results(run, videos, leak_notes(leak), results)
     return run
 
 
@@ -260,19 +270,14 @@ def _run_config(
 
 
 def _named_splits(videos: _Videos) -> dict[str, Any]:
+    """Return what the digest of the splits is of; its leak is of contents alone, as in earlier runs."""
     names, splits = videos.data.names, videos.splits.splits
+    leak = leakage(splits, videos.data.contents)
     named = [{part: [names[row] for row in getattr(split, part)] for part in PARTS} for split in splits]
-    return {"kind": videos.splits.words, "skipped": videos.skipped, "leak": videos.leak, "splits": named}
+    return {"kind": videos.splits.words, "skipped": videos.skipped, "leak": leak, "splits": named}
 
 
-def _file_digests(store: FeatureReader, videos: _Videos) -> dict[str, str]:
-    """Return video → SHA-256 of its file, where known; `predict` recognises training videos by it."""
-    names = videos.data.names
-    sources = map_concurrently(store.path, store.source, names)
-    return {name: str(source["sha256"]) for name, source in zip(names, sources, strict=True) if source}
-
-
-def _write_results(run: Run, videos: _Videos, results: Sequence[SplitResult]) -> None:
+def _write_results(run: Run, videos: _Videos, leaks: list[str], results: Sequence[SplitResult]) -> None:
     """Write predictions, calibration, curve and metrics.json, which marks the run as finished."""
     config = run.config
     rows = [row for number, result in enumerate(results) for row in _predictions(videos, number, result)]
@@ -280,7 +285,7 @@ def _write_results(run: Run, videos: _Videos, results: Sequence[SplitResult]) ->
     predictions = with_scores(rows, config, calibrations)
     # a head without epochs has no recipe: it selects on validation and scores on the labels' scale
     recipe = {"loss": "l1", "select": "validation", **config.recipe}
-    notes = [*_notes(videos, recipe["loss"], recipe["select"]), *calibration_notes(config, calibrations)]
+    notes = _notes(videos, leaks, recipe["loss"], recipe["select"]) + calibration_notes(config, calibrations)
     summary = summarise(predictions, len(results), config.mapping, notes, config.dataset_names)
     write_predictions(run.path, predictions)
     write_calibrations(run.path, config, calibrations)
@@ -297,14 +302,14 @@ def _write_results(run: Run, videos: _Videos, results: Sequence[SplitResult]) ->
     shutil.rmtree(run.path / STATE, ignore_errors=True)
 
 
-def _notes(videos: _Videos, loss: str, select: str) -> list[str]:
+def _notes(videos: _Videos, leaks: list[str], loss: str, select: str) -> list[str]:
     count = len(videos.skipped)
     skipped = f"{count} video(s) without complete features left out" if count else ""
     open_scale = (
         f"the loss '{loss}' leaves the scale of the heads' own output open: only calibrated scores are on "
         "the labels' scale"
     )
-    notes = (skipped, videos.leak["note"], SELECTIONS[select], "" if on_label_scale(loss) else open_scale)
+    notes = (skipped, *leaks, SELECTIONS[select], "" if on_label_scale(loss) else open_scale)
     return [note for note in notes if note]
 
 
