@@ -90,7 +90,7 @@ def test_trainer__learns_to_rank_held_out_images(pair_sets: Sets, long: Pretrain
     images = pair_sets[0].validation_images
     mos = [image.mos for image in images]
     accuracy = [
-        pair_accuracy(predict(DataParallel(item, [CPU], "fp32"), ImageLoader(images, long, 0))[:, 0], mos)
+        pair_accuracy(predict(DataParallel(item, CPU, "fp32"), ImageLoader(images, long, 0))[:, 0], mos)
         for item in (start, trained)
     ]
     assert accuracy[1] > 0.85 > accuracy[0]
@@ -108,7 +108,7 @@ def test_trainer__deviations_separate_noisy_labels_from_clean_ones(
     network, _ = start_network("tiny", "random:1", 0)
     network.load_state_dict(result.best_weights)
     images = sets[0].validation_images
-    deviation = predict(DataParallel(network, [CPU], "fp32"), ImageLoader(images, long, 0))[:, 1]
+    deviation = predict(DataParallel(network, CPU, "fp32"), ImageLoader(images, long, 0))[:, 1]
     noisy = np.array([image.std > 0.5 for image in images])
     assert deviation[noisy].min() > deviation[~noisy].max()
 
@@ -303,7 +303,7 @@ def test_data_parallel__bf16_computes_in_bfloat16_and_keeps_weights_whole(
     seen: list[torch.dtype] = []
     losses = {}
     for precision in ("fp32", "bf16"):
-        replicas = DataParallel(start_network("tiny", "random:1", 0)[0], [CPU], precision)
+        replicas = DataParallel(start_network("tiny", "random:1", 0)[0], CPU, precision)
         replicas.network.backbone.layer4.register_forward_hook(lambda *call: seen.append(call[2].dtype))  # type: ignore[union-attr]
         losses[precision] = replicas.loss(batch, recipe).total
     assert set(seen[:2]) == {torch.float32}
