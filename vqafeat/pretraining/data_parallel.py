@@ -6,7 +6,8 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -48,9 +49,7 @@ class DataParallel:
 
     def autocast(self) -> Any:
         """Return the context in which the device computes."""
-        return torch.autocast(
-            self.device.type, self._dtype or torch.bfloat16, enabled=self._dtype is not None
-        )
+        return nullcontext() if self._dtype is None else torch.autocast(self.device.type, self._dtype)
 
     def loss(self, batch: PairBatch, recipe: PretrainingRecipe) -> PairLoss:
         """Return the two terms of a batch's loss, on the device."""
@@ -107,6 +106,18 @@ class DataParallel:
         self.network.train().backbone.requires_grad_(not head_alone)
 
 
+@contextmanager
+def reproducible_fp32() -> Iterator[None]:
+    """Let cuDNN repeat its results, and GPUs compute fp32 without TF32, which keeps 10 of 23 bits."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, False, False, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
 def run_in_processes(
     work: Callable[[int, Report], Any], devices: Sequence[torch.device], report: Report
 ) -> Any:
@@ -114,7 +125,7 @@ def run_in_processes(
 
     Return what the first process returned; its events are reported here. All end as soon as one fails.
     """
-    context = process_context([__name__])
+    context = process_context(["vqafeat.pretraining.trainer"])
     # by value: a process would share the memory of tensors that `Process` itself sends
     pickled, threads = pickle.dumps(work), max(1, torch.get_num_threads() // len(devices))
     processes: dict[Connection[Any, Any], BaseProcess] = {}
@@ -189,14 +200,20 @@ def _process_main(
 ) -> None:
     os.environ.update(environment)  # the fork server has an older one
     threading.Thread(target=exit_with_parent, args=(pipe,), daemon=True).start()
-    send: Report = lambda event: pipe.send(("event", event)) if rank == 0 else None  # noqa: E731
+
+    def send(event: Any) -> None:
+        if rank == 0:
+            pipe.send(("event", event))
+
     try:
-        join_group()
-        result = pickle.loads(pickled)(rank, send)
-        pipe.send(("end", result if rank == 0 else None))
-        distributed.destroy_process_group()
-    except VqafeatError as error:
-        pipe.send(("error", error))
+        try:
+            join_group()
+            result = pickle.loads(pickled)(rank, send)
+        except VqafeatError as error:
+            pipe.send(("error", error))
+        else:
+            pipe.send(("end", result if rank == 0 else None))
+            distributed.destroy_process_group()
     except (KeyboardInterrupt, BrokenPipeError):
         # the parent process stops this one, perhaps with another signal, or has ended
         signal.signal(signal.SIGINT, signal.SIG_IGN)

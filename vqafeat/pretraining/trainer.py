@@ -3,8 +3,7 @@
 import io
 import pickle
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from math import ceil, isfinite, isnan, nan
@@ -22,7 +21,7 @@ from vqafeat.io import summarize, write_bytes
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_loading import ImageLoader, PairLoader
-from vqafeat.pretraining.data_parallel import DataParallel, run_in_processes
+from vqafeat.pretraining.data_parallel import DataParallel, reproducible_fp32, run_in_processes
 from vqafeat.pretraining.network import QualityNetwork, weights_of
 from vqafeat.pretraining.pairs import DrawnPairs
 
@@ -170,7 +169,7 @@ def _train(
     pairs = PairLoader(sets, recipe, seed, *loading, rank, processes)
     validated = [item for item in sets if item.validation]
     images = ImageLoader([image for item in validated for image in item.validation_images], recipe, *loading)
-    with _reproducible_fp32():
+    with reproducible_fp32():
         for epoch in range(len(state.curve) + 1, recipe.epochs + 1):
             losses = _train_epoch(parallel, pairs, optimiser, scaler, recipe, epoch, report)
             if rank > 0:
@@ -248,18 +247,6 @@ class _EpochLosses:
             f"the loss became {loss} in epoch {self._epoch}, step {self._number}, on the images {names}; "
             f"lower --learning-rate ({self._recipe.learning_rate:g}), or compute with --precision fp32."
         )
-
-
-@contextmanager
-def _reproducible_fp32() -> Iterator[None]:
-    """Let cuDNN repeat its results, and GPUs compute fp32 without TF32, which keeps 10 of 23 bits."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
-    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, False, False, False
-    try:
-        yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
 def _validation_sroccs(
