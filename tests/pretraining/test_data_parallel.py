@@ -4,6 +4,9 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.helpers.image_sets import TinyResNet
+from tests.helpers.image_sets import MakeSet, TinyResNet
 from tests.helpers.operations import Operations
 from vqafeat.errors import DatasetError, TrainingError
 from vqafeat.pretraining import data_parallel
@@ -145,7 +148,7 @@ def test_run_in_processes__a_killed_process_ends_the_run(pair_sets: Sets, recipe
 
     with pytest.raises(
         TrainingError,
-        match=r"^process 2 of 2, on device 'cpu', was killed by signal 9, often for want of memory before "
+        match=r"^process 2 of 2, on device 'cpu', was killed by signal 9 \(often for want of memory\) before "
         r"the training was done; the same command resumes after the last complete epoch\.$",
     ):
         run(without_norms(), pair_sets, recipe.overridden({"epochs": 1000}), 2, kill)
@@ -171,6 +174,42 @@ def exit_in_second(rank: int, _report: Any) -> None:
 def test_run_in_processes__names_the_code_of_a_process_that_ended() -> None:
     with pytest.raises(TrainingError, match=r"^process 2 of 2, on device 'cpu', ended with code 7 before"):
         run_in_processes(exit_in_second, (CPU, CPU), ignore)
+
+
+def group_exists(number: int) -> bool:
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+LOADING = """
+import sys, time
+from vqafeat.pretraining.config import PRETRAINING_RECIPES
+from vqafeat.pretraining.data_loading import ImageLoader
+from vqafeat.pretraining.image_sets import load_image_set
+if __name__ == "__main__":
+    images = load_image_set(sys.argv[1]).images
+    for _ in ImageLoader(images, PRETRAINING_RECIPES.get("demo"), 1):
+        print("loaded", flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.faults
+def test_image_loader__workers_end_with_a_killed_process(make_set: MakeSet, tmp_path: Path) -> None:
+    script = tmp_path / "loading.py"
+    script.write_text(LOADING)
+    command = [sys.executable, str(script), f"mine={make_set()}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "loaded\n"
+        process.kill()
+    deadline = time.monotonic() + 30
+    while group_exists(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not group_exists(process.pid)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ class DataParallel:
         try:
             collective(message)
         except RuntimeError:
-            # mostly another process ended: ours learns of it here, and the parent process ends this one
+            # usually another process ended, and the parent process, which knows the reason, stops this one
             time.sleep(_STOPPING_SECONDS)
             raise
         for value, part in zip(
@@ -174,7 +174,7 @@ def _ended_early(process: BaseProcess) -> TrainingError:
     code = process.exitcode or 0
     reason = f"ended with code {code}"
     if code < 0:
-        reason = f"was killed by signal {-code}, often for want of memory"
+        reason = f"was killed by signal {-code} (often for want of memory)"
     resume = "the same command resumes after the last complete epoch"
     return TrainingError(f"process {process.name} {reason} before the training was done; {resume}.")
 

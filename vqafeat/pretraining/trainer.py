@@ -25,8 +25,8 @@ from vqafeat.pretraining.data_parallel import DataParallel, reproducible_fp32, r
 from vqafeat.pretraining.network import QualityNetwork, weights_of
 from vqafeat.pretraining.pairs import DrawnPairs
 
-# reading losses waits for a GPU
-_STEPS_A_READING = {"cpu": 1, "cuda": 16}
+# steps between readings of their losses, which wait for a GPU
+_STEPS_A_READING = {"cpu": 1, "cuda": 8}
 
 
 @dataclass(frozen=True)
