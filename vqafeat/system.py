@@ -3,14 +3,16 @@
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vqafeat.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
     from multiprocessing.context import BaseContext
 
     import torch
@@ -135,3 +137,13 @@ def main_module_hidden() -> Iterator[None]:
         yield
     finally:
         vars(main).update(hidden)
+
+
+def exit_with_parent(parent: "Connection[Any, Any]") -> None:
+    """End this process as soon as the one at the other end of a pipe ends, even if that was killed."""
+
+    def watch() -> None:
+        parent.poll(None)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

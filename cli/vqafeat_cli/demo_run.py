@@ -135,7 +135,7 @@ def _held_out(network: QualityNetwork, pairs: DrawnPairs, request: PretrainingRe
 
     images = pairs.validation_images
     loader = ImageLoader(images, request.recipe, 0)
-    means, stds = predict(DataParallel(network, [CPU], "fp32"), loader).T
+    means, stds = predict(DataParallel(network, CPU, "fp32"), loader).T
     mos = np.array([image.mos for image in images])
     disputed = [kind for kind in IMAGE_KINDS if IMAGE_KINDS[kind].opinion_std == DISPUTED_STD]
     is_disputed = [any(f"_{kind}" in image.name for kind in disputed) for image in images]

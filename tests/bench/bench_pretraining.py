@@ -50,10 +50,10 @@ def bare_rate(
     backbone: str, batch: PairBatch, recipe: PretrainingRecipe, computing: ComputeOptions, steps: int
 ) -> float:
     """Return images per second of forward, backward and step on one batch."""
-    replicas = DataParallel(start_network(backbone, "random", 0)[0], computing.devices, computing.precision)
+    device = computing.devices[0]
+    replicas = DataParallel(start_network(backbone, "random", 0)[0], device, computing.precision)
     replicas.train(head_alone=False)
     optimiser = torch.optim.Adam(replicas.network.parameters(), lr=1e-5, fused=True)  # as the loop's
-    device = computing.devices[0]
     batch = batch._replace(first=batch.first.to(device), second=batch.second.to(device))
     start = time.perf_counter()
     for number in range(steps + 1):
@@ -78,18 +78,25 @@ def loop_rate(
     computing: ComputeOptions,
     steps: int,
 ) -> float:
-    """Return images per second of the loop, its first step left out, in which the processes start."""
-    times: list[float] = []
+    """Return images per second of the loop after the first reading of losses, when processes have started."""
+    # images and seconds of the epoch at each reading; on a GPU, one reading gives the losses of several steps
+    readings: list[tuple[int, float]] = []
 
     def note(event: Step | PretrainingRecord) -> None:
-        if isinstance(event, Step):
-            times.append(time.perf_counter())
-        if len(times) > steps:
+        if not isinstance(event, Step):
+            return
+        images = 2 * recipe.batch_size * event.number
+        seconds = images / event.images_per_second
+        if readings and seconds - readings[-1][1] < 1e-6:
+            readings.pop()
+        elif len(readings) > 1 and event.number > steps + 1:
             raise EnoughSteps
+        readings.append((images, seconds))
 
     with suppress(EnoughSteps):
         train(start_network(backbone, "random", 0)[0], sets, recipe, 0, computing, progress=note)
-    return 2 * recipe.batch_size * (len(times) - 1) / (times[-1] - times[0])
+    (first, start), (last, end) = readings[0], readings[-1]
+    return (last - first) / (end - start)
 
 
 def _wait(device: torch.device) -> None:
@@ -121,7 +128,7 @@ def main() -> None:
     recipe = PRETRAINING_RECIPES.get("li-released").overridden(changes)
     start_table("network", "pairs a step", "bare pass, images/s", "loop, images/s", "loop / bare")
     with tempfile.TemporaryDirectory() as folder:
-        count = given.pairs * (given.steps + 12)
+        count = given.pairs * (given.steps + 40)
         sets = draw_pairs(
             [load_image_set(f"bench={write_images(Path(folder), 200)}")], {"bench": count}, 0, 0
         )

@@ -64,7 +64,7 @@ def test_start_network__can_start_with_one_deviation_for_every_image() -> None:
 
 def test_data_parallel__trains_the_head_alone() -> None:
     network, _ = start_network("tiny", "random", 0)
-    parallel = DataParallel(network, [torch.device("cpu")], "fp32")
+    parallel = DataParallel(network, torch.device("cpu"), "fp32")
     for alone in (True, False):
         network.zero_grad()
         parallel.train(alone)

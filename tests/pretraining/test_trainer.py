@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from tests.helpers.image_sets import MakeSet
+from tests.helpers.operations import Operations
 from vqafeat.errors import ArgumentError, DatasetError, TrainingError, WeightsError
+from vqafeat.pretraining import trainer
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_loading import ImageLoader, PairBatch, PairLoader
 from vqafeat.pretraining.data_parallel import DataParallel
 from vqafeat.pretraining.image_sets import load_image_set
-from vqafeat.pretraining.network import QualityNetwork, pair_loss, start_network
+from vqafeat.pretraining.network import start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
 from vqafeat.pretraining.trainer import (
     ComputeOptions,
@@ -89,7 +90,7 @@ def test_trainer__learns_to_rank_held_out_images(pair_sets: Sets, long: Pretrain
     images = pair_sets[0].validation_images
     mos = [image.mos for image in images]
     accuracy = [
-        pair_accuracy(predict(DataParallel(item, [CPU], "fp32"), ImageLoader(images, long, 0))[:, 0], mos)
+        pair_accuracy(predict(DataParallel(item, CPU, "fp32"), ImageLoader(images, long, 0))[:, 0], mos)
         for item in (start, trained)
     ]
     assert accuracy[1] > 0.85 > accuracy[0]
@@ -107,7 +108,7 @@ def test_trainer__deviations_separate_noisy_labels_from_clean_ones(
     network, _ = start_network("tiny", "random:1", 0)
     network.load_state_dict(result.best_weights)
     images = sets[0].validation_images
-    deviation = predict(DataParallel(network, [CPU], "fp32"), ImageLoader(images, long, 0))[:, 1]
+    deviation = predict(DataParallel(network, CPU, "fp32"), ImageLoader(images, long, 0))[:, 1]
     noisy = np.array([image.std > 0.5 for image in images])
     assert deviation[noisy].min() > deviation[~noisy].max()
 
@@ -245,75 +246,6 @@ def test_pair_loader__several_sets_keep_their_images(make_set: MakeSet, recipe: 
     assert records[0].validation_srocc.keys() == {"a", "b"}
 
 
-def gradients(network: QualityNetwork) -> dict[str, Tensor]:
-    return {name: value.grad.clone() for name, value in network.named_parameters() if value.grad is not None}
-
-
-def test_data_parallel__two_devices_give_the_gradient_of_their_shares(
-    pair_sets: Sets, recipe: PretrainingRecipe
-) -> None:
-    """Batch norms see each share alone, so the sum is that of the halves, weighted by their sizes."""
-    batch = one_batch(pair_sets, recipe)
-    halves = [slice(0, 5), slice(5, 11)]
-    batch = PairBatch(*(part[:11] for part in batch))
-    two = DataParallel(start_network("tiny", "random:1", 0)[0], [CPU, CPU], "fp32")
-    two.train(head_alone=False)
-    loss = two.loss(batch, recipe)
-    loss.total.backward()
-    two.collect_gradients()
-    single, _ = start_network("tiny", "random:1", 0)
-    total = torch.zeros(())
-    for half in halves:
-        actual = pair_loss(
-            single(batch.first[half]),
-            single(batch.second[half]),
-            batch.probability[half],
-            batch.std_order[half],
-            recipe.margin,
-            recipe.detach_variance,
-        )
-        total = total + actual.total * len(batch.pairs[half]) / 11
-    total.backward()
-    torch.testing.assert_close(loss.total, total)
-    expected = gradients(single)
-    assert expected.keys() == gradients(two.network).keys()
-    for name, value in gradients(two.network).items():
-        torch.testing.assert_close(value, expected[name], msg=name)
-
-
-def test_data_parallel__copies_follow_the_network(pair_sets: Sets, recipe: PretrainingRecipe) -> None:
-    spread, _, records = run(pair_sets, recipe, ComputeOptions((CPU, CPU, CPU)))
-    assert spread is not None
-    assert all(np.isfinite(record.fidelity) for record in records)
-    again, _, _ = run(pair_sets, recipe, ComputeOptions((CPU, CPU, CPU)))
-    assert_same(spread, again)
-    replicas = DataParallel(start_network("tiny", "random:1", 0)[0], [CPU, CPU], "fp32")
-    with torch.no_grad():
-        replicas.network.fc.weight.add_(1)
-    assert not torch.equal(replicas._networks[1].fc.weight, replicas.network.fc.weight)
-    replicas.broadcast_parameters()
-    assert torch.equal(replicas._networks[1].fc.weight, replicas.network.fc.weight)
-
-
-def test_data_parallel__bf16_computes_in_bfloat16_and_keeps_weights_whole(
-    pair_sets: Sets, recipe: PretrainingRecipe
-) -> None:
-    batch = one_batch(pair_sets, recipe)
-    seen: list[torch.dtype] = []
-    losses = {}
-    for precision in ("fp32", "bf16"):
-        replicas = DataParallel(start_network("tiny", "random:1", 0)[0], [CPU], precision)
-        replicas.network.backbone.layer4.register_forward_hook(lambda *call: seen.append(call[2].dtype))  # type: ignore[union-attr]
-        losses[precision] = replicas.loss(batch, recipe).total
-    assert set(seen[:2]) == {torch.float32}
-    assert set(seen[2:]) == {torch.bfloat16}
-    assert losses["bf16"].dtype == torch.float32
-    torch.testing.assert_close(losses["bf16"], losses["fp32"], rtol=0.05, atol=0.02)
-    result, _, _ = run(pair_sets, recipe, ComputeOptions(precision="bf16"))
-    assert result is not None
-    assert {value.dtype for value in result.best_weights.values()} == {torch.float32, torch.int64}
-
-
 def test_compute_options__refuse_wrong_values() -> None:
     with pytest.raises(ArgumentError, match=r"devices are missing; name at least one"):
         ComputeOptions(())
@@ -338,3 +270,67 @@ def test_trainer__steps_report_their_speed(pair_sets: Sets, recipe: PretrainingR
     assert all(step.images_per_second > 0 for step in steps)
     assert [record.pairs for record in records] == [40] * 3
     assert all(earlier.learning_rate >= later.learning_rate for earlier, later in pairwise(records))
+
+
+def test_trainer__reads_losses_every_few_steps_with_the_same_result(
+    pair_sets: Sets, recipe: PretrainingRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU each reading waits for the device; epochs of 3, 5 and 5 steps take 1, 2 and 2."""
+    each, each_steps, _ = run(pair_sets, recipe)
+    readings: list[torch.Size] = []
+    to_list = torch.Tensor.tolist
+
+    def noted(tensor: torch.Tensor) -> object:
+        readings.append(tensor.shape)
+        return to_list(tensor)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(trainer._STEPS_A_READING, "cpu", 4)
+        with pytest.raises(TrainingError) as late:
+            run(pair_sets, recipe.overridden({"learning_rate": 1e30}))
+        patch.setattr(torch.Tensor, "tolist", noted)
+        with Operations() as operations:
+            few, few_steps, _ = run(pair_sets, recipe)
+    assert [shape[0] for shape in readings] == [3, 4, 1, 4, 1]
+    # on the host: in each epoch, the loaders of pairs and of validation images draw a seed
+    assert operations.waiting == ["_local_scalar_dense"] * 2 * len(few.curve if few else [])
+    assert_same(each, few)
+    losses = [[(step.epoch, step.number, step.loss) for step in steps] for steps in (each_steps, few_steps)]
+    assert losses[0] == losses[1]
+    with pytest.raises(TrainingError) as at_once:
+        run(pair_sets, recipe.overridden({"learning_rate": 1e30}))
+    assert str(late.value) == str(at_once.value)
+
+
+def test_trainer__fp32_excludes_tf32(pair_sets: Sets, recipe: PretrainingRecipe) -> None:
+    """Convolutions round to TF32 by default; the settings of the process come back."""
+    flags: list[tuple[bool, bool]] = []
+
+    def current() -> tuple[bool, bool]:
+        return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+    before = current()
+    train(
+        start_network("tiny", "random:1", 0)[0],
+        pair_sets,
+        recipe.overridden({"epochs": 1}),
+        0,
+        PLAIN,
+        progress=lambda _event: flags.append(current()),
+    )
+    assert set(flags) == {(False, False)}
+    assert current() == before
+
+
+def test_trainer__resumes_on_a_cpu_what_a_gpu_computed(
+    pair_sets: Sets, recipe: PretrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _, _ = run(pair_sets, recipe)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda _storage: "cuda:0")
+        run(pair_sets, recipe, checkpoint=tmp_path / "c", stop_after=2)
+    with pytest.raises(RuntimeError, match=r"CUDA"):
+        torch.load(tmp_path / "c", weights_only=True)
+    resumed, _, records = run(pair_sets, recipe, checkpoint=tmp_path / "c")
+    assert [record.epoch for record in records] == [3]
+    assert_same(whole, resumed)

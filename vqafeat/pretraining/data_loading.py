@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from math import ceil
+from multiprocessing.connection import Connection, Pipe
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ from vqafeat.pretraining.images import (
     validation_size,
 )
 from vqafeat.pretraining.pairs import DrawnPairs
-from vqafeat.system import process_context
+from vqafeat.system import exit_with_parent, process_context
 
 _BATCHES_AHEAD = 4
 
@@ -39,7 +39,8 @@ class PairBatch(NamedTuple):
     Attributes:
         first, second: (pair, height, width, 3) uint8.
         probability, std_order: (pair,) labels; see `network.pair_loss`.
-        pairs: (pair,) numbers among all pairs of the training.
+        pairs: (pair,) their numbers among all pairs of the training.
+        share: their number, divided by that of all pairs of the step in all processes.
     """
 
     first: Tensor
@@ -47,6 +48,7 @@ class PairBatch(NamedTuple):
     probability: Tensor
     std_order: Tensor
     pairs: Tensor
+    share: float = 1.0
 
 
 class PairImages:
@@ -67,10 +69,10 @@ class PairImages:
         """Return some pairs, prepared for an epoch; `key` is the epoch and the pairs' numbers."""
         epoch, pairs = key
         # `default_collate` stacks in a worker's shared memory
-        first, second = (
-            default_collate([self._prepared(epoch, pair, side) for pair in pairs]) for side in (0, 1)
-        )
-        return PairBatch(first, second, self._probability[pairs], self._std_order[pairs], torch.tensor(pairs))
+        sides = ([self._prepared(epoch, pair, side) for pair in pairs] for side in (0, 1))
+        first, second = (default_collate(images) if images else torch.empty(0) for images in sides)
+        numbers = torch.tensor(pairs, dtype=torch.int64)
+        return PairBatch(first, second, self._probability[numbers], self._std_order[numbers], numbers)
 
     def _prepared(self, epoch: int, pair: int, side: int) -> Tensor:
         recipe, image = self._recipe, read_image(self.images[self.rows[pair, side]].path)
@@ -100,6 +102,7 @@ class _Loader:
     """Yields `load(key)` for each key, computed in worker processes; keys may change between iterations."""
 
     def __init__(self, load: Callable[[Any], Any], keys: Iterable[Any], workers: int, pinned: bool) -> None:
+        theirs, self._ours = Pipe(duplex=False)
         self._loader = DataLoader(
             _Loaded(load),
             batch_size=None,
@@ -108,6 +111,7 @@ class _Loader:
             persistent_workers=workers > 0,
             prefetch_factor=_BATCHES_AHEAD if workers else None,
             multiprocessing_context=process_context([__name__]) if workers else None,
+            worker_init_fn=partial(_watch_parent, theirs),
             pin_memory=pinned,
             generator=torch.Generator(),  # leaves the global one unchanged
         )
@@ -119,12 +123,17 @@ class _Loader:
             yield item
 
 
+def _watch_parent(parent: "Connection[Any, Any]", _worker: int) -> None:
+    exit_with_parent(parent)
+
+
 class PairLoader:
     """The batches of a training, in a random order for each epoch.
 
     Args:
         workers: processes that load batches while the loader exists; 0 loads them in this process.
         pinned: put batches into memory that a GPU reads directly.
+        rank, processes: number of this training process, from 0, and of all; each loads its share of a step.
     """
 
     def __init__(
@@ -134,22 +143,30 @@ class PairLoader:
         seed: int,
         workers: int,
         pinned: bool = False,
+        rank: int = 0,
+        processes: int = 1,
     ) -> None:
         self.images = PairImages(sets, recipe, seed)
-        self._recipe, self._seed = recipe, seed
+        self._recipe, self._seed, self._rank, self._processes = recipe, seed, rank, processes
         self._keys: list[tuple[int, list[int]]] = []  # of the current epoch's batches
         self._loader = _Loader(self.images.batch, self._keys, workers, pinned)
 
     def batches(self, epoch: int) -> Iterator[PairBatch]:
-        """Yield all pairs of an epoch, counted from 1."""
+        """Yield this process's share of each step of an epoch, which is counted from 1."""
+        steps = self.steps(epoch)
+        self._keys[:] = [(epoch, self._share(pairs)) for pairs in steps]
+        for batch, pairs in zip(self._loader, steps, strict=True):
+            yield batch._replace(share=len(batch.pairs) / len(pairs))
+
+    def steps(self, epoch: int) -> list[list[int]]:
+        """Return the numbers of the pairs of each step of an epoch, in all processes."""
         order = np.random.default_rng((self._seed, epoch)).permutation(len(self.images)).tolist()
         size = self._recipe.pairs_a_step(epoch)
-        self._keys[:] = [(epoch, order[start : start + size]) for start in range(0, len(order), size)]
-        yield from self._loader
+        return [order[start : start + size] for start in range(0, len(order), size)]
 
-    def steps(self, epoch: int) -> int:
-        """Return the number of batches of an epoch."""
-        return ceil(len(self.images) / self._recipe.pairs_a_step(epoch))
+    def _share(self, pairs: list[int]) -> list[int]:
+        processes = min(self._processes, len(pairs))
+        return pairs[len(pairs) * self._rank // processes : len(pairs) * (self._rank + 1) // processes]
 
 
 class ImageLoader(_Loader):

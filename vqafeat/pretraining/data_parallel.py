@@ -1,78 +1,229 @@
-"""A network on several devices, which divide every batch; the optimiser uses the sum of their gradients."""
+"""Training on several devices: one process for each, which computes its share of every batch."""
 
-from collections.abc import Sequence
-from copy import deepcopy
-from itertools import pairwise
+import os
+import pickle
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
+from vqafeat.errors import TrainingError, VqafeatError
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_loading import PairBatch
 from vqafeat.pretraining.network import PairLoss, QualityNetwork, pair_loss
+from vqafeat.system import exit_with_parent, main_module_hidden, process_context
+
+_STOPPING_SECONDS = 10.0
+# the others wait while the first process validates; a process that ends is noticed by the parent process
+_LONGEST_WAIT = timedelta(days=30)
+Report = Callable[[Any], None]
 
 
 class DataParallel:
-    """A network and its equal copies on further devices.
+    """A network on this process's device, which takes the same steps as its copies in other processes.
 
-    As with `nn.DataParallel` in the released code, batch norms take the statistics of each device's share,
-    and those of the first device are kept. CUDA devices compute at the same time, because their kernels are
-    queued. The arguments are those of `ComputeOptions`.
+    As under `nn.DataParallel` in the released code, batch norms see each device's share alone, and the
+    statistics of the first device are kept.
+
+    Args:
+        precision: see `ComputeOptions`.
+        rank: number of this process; the first is 0.
     """
 
-    def __init__(self, network: QualityNetwork, devices: Sequence[torch.device], precision: str) -> None:
-        self.devices = tuple(devices)
-        self.network = network.to(self.devices[0])
-        self._networks = [self.network, *(deepcopy(network).to(device) for device in self.devices[1:])]
+    def __init__(
+        self, network: QualityNetwork, device: torch.device, precision: str, rank: int = 0, processes: int = 1
+    ) -> None:
+        self.network, self.device, self.rank, self.processes = network.to(device), device, rank, processes
         self._dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
-    def autocast(self, device: torch.device) -> Any:
-        """Return the context in which a device computes."""
-        return torch.autocast(device.type, self._dtype or torch.bfloat16, enabled=self._dtype is not None)
+    def autocast(self) -> Any:
+        """Return the context in which the device computes."""
+        return nullcontext() if self._dtype is None else torch.autocast(self.device.type, self._dtype)
 
     def loss(self, batch: PairBatch, recipe: PretrainingRecipe) -> PairLoss:
-        """Return the two terms of a batch's loss, on the first device."""
-        pairs, devices = len(batch.pairs), len(self.devices)
-        bounds = pairwise(pairs * number // devices for number in range(devices + 1))
-        shares = [slice(start, stop) for start, stop in bounds if start < stop]
-        terms = [
-            self._share_loss(number, PairBatch(*(part[share] for part in batch)), recipe)
-            for number, share in enumerate(shares)
-        ]
-        weights = [(share.stop - share.start) / pairs for share in shares]
-        return PairLoss(*(self._weighted_sum(values, weights) for values in zip(*terms, strict=True)))
+        """Return the two terms of a batch's loss, on the device."""
+        first, second, probability, std_order, *_ = (
+            part.to(self.device, non_blocking=True) for part in batch[:4]
+        )
+        with self.autocast():
+            # one after the other: batch norms take the statistics of first and second images apart, as in the
+            # released code
+            outputs = self.network(first), self.network(second)
+        return pair_loss(*outputs, probability, std_order, recipe.margin, recipe.detach_variance)
 
-    def _weighted_sum(self, values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-        weighted = [value.to(self.devices[0]) * weight for value, weight in zip(values, weights, strict=True)]
-        return torch.stack(weighted).sum()
+    def backward(self, batch: PairBatch, recipe: PretrainingRecipe, scaler: Any) -> Tensor:
+        """Compute the gradients of a step, of which `batch` is a share; return its terms, (2,) on the device.
 
-    def _share_loss(self, number: int, batch: PairBatch, recipe: PretrainingRecipe) -> PairLoss:
-        device, network = self.devices[number], self._networks[number]
-        with self.autocast(device):
-            # separately, as in the released code: batch norms take the statistics of each side
-            first = network(batch.first.to(device, non_blocking=True))
-            second = network(batch.second.to(device, non_blocking=True))
-        labels = batch.probability.to(device), batch.std_order.to(device)
-        return pair_loss(first, second, *labels, recipe.margin, recipe.detach_variance)
+        The host does not wait for the device. All processes get equal gradients and terms.
+        """
+        if len(batch.pairs):
+            loss = self.loss(batch, recipe)
+        else:  # fewer pairs than processes
+            loss = PairLoss(*(self.network.fc.bias * 0).unbind())
+        scaler.scale(loss.total * batch.share).backward()
+        terms = torch.stack(loss).detach() * batch.share
+        if self.processes > 1:
+            trained = [value for value in self.network.parameters() if value.requires_grad]
+            for value in trained:
+                value.grad = torch.zeros_like(value) if value.grad is None else value.grad
+            self._exchange([terms, *(value.grad for value in trained)], distributed.all_reduce)
+        return terms
 
-    def collect_gradients(self) -> None:
-        """Add the copies' gradients to the network's."""
-        for copy in self._networks[1:]:
-            for parameter, other in zip(self.network.parameters(), copy.parameters(), strict=True):
-                # a copy without a share of the batch has no gradient
-                if parameter.grad is not None and other.grad is not None:
-                    parameter.grad += other.grad.to(self.devices[0])
-                    other.grad = None
+    def broadcast_parameters(self) -> None:
+        """Give all processes the first one's parameters."""
+        if self.processes > 1:
+            self._exchange(list(self.network.parameters()), partial(distributed.broadcast, src=0))
 
     @torch.no_grad()
-    def broadcast_parameters(self) -> None:
-        """Give the copies the network's parameters."""
-        for copy in self._networks[1:]:
-            for parameter, other in zip(self.network.parameters(), copy.parameters(), strict=True):
-                other.copy_(parameter)
+    def _exchange(self, tensors: Sequence[Tensor | None], collective: Callable[[Tensor], Any]) -> None:
+        """Apply a collective operation to tensors, in place, as one message."""
+        values = [value for value in tensors if value is not None]
+        message = torch.cat([value.flatten() for value in values])
+        try:
+            collective(message)
+        except RuntimeError:
+            # usually another process ended, and the parent process, which knows the reason, stops this one
+            time.sleep(_STOPPING_SECONDS)
+            raise
+        for value, part in zip(
+            values, torch.split(message, [value.numel() for value in values]), strict=True
+        ):
+            value.copy_(part.view_as(value))
 
     def train(self, head_alone: bool) -> None:
-        """Set all networks to training mode; batch norms take statistics even if the head trains alone."""
-        for network in self._networks:
-            network.train().backbone.requires_grad_(not head_alone)
+        """Set training mode; batch norms take statistics even if the head trains alone."""
+        self.network.train().backbone.requires_grad_(not head_alone)
+
+
+@contextmanager
+def reproducible_fp32() -> Iterator[None]:
+    """Let cuDNN repeat its results, and GPUs compute fp32 without TF32, which keeps 10 of 23 bits."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, False, False, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
+def run_in_processes(
+    work: Callable[[int, Report], Any], devices: Sequence[torch.device], report: Report
+) -> Any:
+    """Call `work(rank, report)` in one process for each device, joined by torch.distributed.
+
+    Return what the first process returned; its events are reported here. All end as soon as one fails.
+    """
+    context = process_context(["vqafeat.pretraining.trainer"])
+    # by value: a process would share the memory of tensors that `Process` itself sends
+    pickled, threads = pickle.dumps(work), max(1, torch.get_num_threads() // len(devices))
+    processes: dict[Connection[Any, Any], BaseProcess] = {}
+    with tempfile.TemporaryDirectory(prefix="vqafeat-") as folder:
+        try:
+            for rank, device in enumerate(devices):
+                ours, theirs = context.Pipe()
+                group = partial(_join_group, f"file://{folder}/group", rank, tuple(devices), threads)
+                arguments = (theirs, dict(os.environ), group, rank, pickled)
+                name = f"{rank + 1} of {len(devices)}, on device '{device}',"
+                process = context.Process(target=_process_main, args=arguments, name=name)  # type: ignore[attr-defined]
+                with main_module_hidden():
+                    process.start()
+                theirs.close()
+                processes[ours] = process
+            return _follow(processes, report)
+        finally:
+            _stop(processes.values())
+
+
+def _follow(processes: "dict[Connection[Any, Any], BaseProcess]", report: Report) -> Any:
+    """Report events until all processes are done; return the result of the first."""
+    running, first = dict(processes), next(iter(processes))
+    result = None
+    while running:
+        for pipe in wait(list(running)):
+            assert isinstance(pipe, Connection)
+            try:
+                event, value = pipe.recv()
+            except (EOFError, ConnectionError):
+                raise _ended_early(running[pipe]) from None
+            if event == "error":
+                raise value
+            if event == "end":
+                del running[pipe]
+                result = value if pipe is first else result
+            else:
+                report(value)
+    for process in processes.values():
+        process.join(_STOPPING_SECONDS)
+    return result
+
+
+def _ended_early(process: BaseProcess) -> TrainingError:
+    process.join(_STOPPING_SECONDS)
+    code = process.exitcode or 0
+    reason = f"ended with code {code}"
+    if code < 0:
+        reason = f"was killed by signal {-code} (often for want of memory)"
+    resume = "the same command resumes after the last complete epoch"
+    return TrainingError(f"process {process.name} {reason} before the training was done; {resume}.")
+
+
+def _stop(processes: Collection[BaseProcess]) -> None:
+    for process in processes:
+        if process.is_alive() and process.pid is not None:
+            os.kill(process.pid, signal.SIGINT)
+    end = time.monotonic() + _STOPPING_SECONDS
+    for process in processes:
+        process.join(max(0.0, end - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _process_main(
+    pipe: "Connection[Any, Any]",
+    environment: dict[str, str],
+    join_group: Callable[[], None],
+    rank: int,
+    pickled: bytes,
+) -> None:
+    os.environ.update(environment)  # the fork server has an older one
+    exit_with_parent(pipe)
+
+    def send(event: Any) -> None:
+        if rank == 0:
+            pipe.send(("event", event))
+
+    try:
+        try:
+            join_group()
+            result = pickle.loads(pickled)(rank, send)
+        except VqafeatError as error:
+            pipe.send(("error", error))
+        else:
+            pipe.send(("end", result if rank == 0 else None))
+            distributed.destroy_process_group()
+    except (KeyboardInterrupt, BrokenPipeError):
+        # the parent process stops this one, perhaps with another signal, or has ended
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _join_group(address: str, rank: int, devices: Sequence[torch.device], threads: int) -> None:
+    torch.set_num_threads(threads)
+    device = devices[rank]
+    indices = {other.index or 0 for other in devices}
+    backend = "gloo"
+    if device.type == "cuda":
+        torch.cuda.set_device(device.index or 0)
+        # NCCL takes each GPU once
+        backend = "nccl" if len(indices) == len(devices) and distributed.is_nccl_available() else "gloo"
+    distributed.init_process_group(backend, address, _LONGEST_WAIT, len(devices), rank)

@@ -1,14 +1,15 @@
 """The training of a network on pairs: epochs, validation, checkpoints."""
 
 import io
+import pickle
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from math import isfinite, isnan, nan
+from functools import partial
+from math import ceil, isfinite, isnan, nan
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +21,12 @@ from vqafeat.io import summarize, write_bytes
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_loading import ImageLoader, PairLoader
-from vqafeat.pretraining.data_parallel import DataParallel
+from vqafeat.pretraining.data_parallel import DataParallel, reproducible_fp32, run_in_processes
 from vqafeat.pretraining.network import QualityNetwork, weights_of
 from vqafeat.pretraining.pairs import DrawnPairs
+
+# steps between readings of their losses, which wait for a GPU
+_STEPS_A_READING = {"cpu": 1, "cuda": 8}
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Step:
     images_per_second: float
 
 
-# called after each step and after each epoch
+# called for each step and after each epoch
 Progress = Callable[[Step | PretrainingRecord], None]
 
 
@@ -88,9 +92,9 @@ class ComputeOptions:
     """Where and how a training computes.
 
     Attributes:
-        devices: of one type; they divide each batch.
-        precision: `fp32`, or `bf16` or `fp16` for mixed precision.
-        workers: processes that load images; the result does not depend on their number.
+        devices: of one type; with several, one process for each computes its share of each batch.
+        precision: `fp32`, in which GPUs do not round to TF32; or `bf16` or `fp16` for mixed precision.
+        workers: processes that load images; the result does not depend on them.
     """
 
     devices: tuple[torch.device, ...] = (torch.device("cpu"),)
@@ -125,29 +129,57 @@ def train(
         checkpoint: file that is written after each epoch, and from which a stopped run resumes.
         config: everything that decides the run; the checkpoint must have the same.
     """
-    parallel = DataParallel(network, computing.devices, computing.precision)
+    report = progress or (lambda _event: None)
+    arguments = network, sets, recipe, seed, computing, checkpoint, config or {}
+    if len(computing.devices) == 1:
+        return _train(*arguments, 0, report)
+    result = run_in_processes(partial(_train_and_pickle, *arguments), computing.devices, report)
+    state, weights = pickle.loads(result)
+    network.load_state_dict(weights)
+    return cast(TrainingState, state)
+
+
+def _train_and_pickle(network: QualityNetwork, *arguments: Any) -> bytes:
+    """Train in a process of several; return the state and the weights by value."""
+    state = _train(network, *arguments)
+    return pickle.dumps((state, weights_of(network)))
+
+
+def _train(
+    network: QualityNetwork,
+    sets: Sequence[DrawnPairs],
+    recipe: PretrainingRecipe,
+    seed: int,
+    computing: ComputeOptions,
+    checkpoint: Path | None,
+    config: Mapping[str, Any],
+    rank: int,
+    report: Progress,
+) -> TrainingState:
+    """Train in one of the processes; the first one validates, writes the checkpoint and reports."""
+    device, processes = computing.devices[rank], len(computing.devices)
+    parallel = DataParallel(network, device, computing.precision, rank, processes)
     optimiser = torch.optim.Adam(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
-    scaler = torch.amp.GradScaler(computing.devices[0].type, enabled=computing.precision == "fp16")
+    scaler = torch.amp.GradScaler(device.type, enabled=computing.precision == "fp16")
     stateful = {"network": network, "optimiser": optimiser, "scaler": scaler}
-    state = _read_checkpoint(checkpoint, config or {}, stateful)
-    parallel.broadcast_parameters()
-    loading = computing.workers, computing.devices[0].type == "cuda"
-    pairs = PairLoader(sets, recipe, seed, *loading)
+    state = _read_checkpoint(checkpoint, config, stateful)
+    loading = ceil(computing.workers / processes), device.type == "cuda"
+    pairs = PairLoader(sets, recipe, seed, *loading, rank, processes)
     validated = [item for item in sets if item.validation]
     images = ImageLoader([image for item in validated for image in item.validation_images], recipe, *loading)
-    report = progress or (lambda _event: None)
-    with _deterministic_cudnn():
+    with reproducible_fp32():
         for epoch in range(len(state.curve) + 1, recipe.epochs + 1):
-            fidelity, hinge, seconds = _train_epoch(parallel, pairs, optimiser, scaler, recipe, epoch, report)
+            losses = _train_epoch(parallel, pairs, optimiser, scaler, recipe, epoch, report)
+            if rank > 0:
+                continue
+            rate, count, (fidelity, hinge) = recipe.rate(epoch), losses.pairs, losses.means
             sroccs = _validation_sroccs(parallel, validated, images)
-            record = PretrainingRecord(
-                epoch, recipe.rate(epoch), fidelity, hinge, sroccs, len(pairs.images), seconds
-            )
+            record = PretrainingRecord(epoch, rate, fidelity, hinge, sroccs, count, losses.seconds)
             state.add(record, network)
             if checkpoint is not None:
-                _write_checkpoint(checkpoint, config or {}, state, stateful)
+                _write_checkpoint(checkpoint, config, state, stateful)
             report(record)
     return state
 
@@ -160,43 +192,61 @@ def _train_epoch(
     recipe: PretrainingRecipe,
     epoch: int,
     report: Progress,
-) -> tuple[float, float, float]:
-    """Train on all pairs once; return the means of the two losses over pairs, and the seconds."""
+) -> "_EpochLosses":
+    """Train on all pairs once."""
     for group in optimiser.param_groups:
         group["lr"] = recipe.rate(epoch)
+    parallel.broadcast_parameters()
     parallel.train(recipe.head_alone(epoch))
-    steps, start, pairs, sums = loader.steps(epoch), time.perf_counter(), 0, np.zeros(2)
+    losses = _EpochLosses(epoch, recipe, loader, report)
     for number, batch in enumerate(loader.batches(epoch), start=1):
-        loss = parallel.loss(batch, recipe)
-        terms = torch.stack(loss).detach().tolist()
-        if not isfinite(sum(terms)):
-            names = summarize(loader.images.names(batch.pairs.tolist()))
-            raise TrainingError(
-                f"the loss became {sum(terms)} in epoch {epoch}, step {number}, on the images {names}; lower "
-                f"--learning-rate ({recipe.learning_rate:g}), or compute with --precision fp32."
-            )
         optimiser.zero_grad(set_to_none=True)
-        scaler.scale(loss.total).backward()
-        parallel.collect_gradients()
+        losses.unread.append(parallel.backward(batch, recipe, scaler))
         scaler.step(optimiser)
         scaler.update()
-        parallel.broadcast_parameters()
-        pairs += len(batch.pairs)
-        sums += np.multiply(terms, len(batch.pairs))
-        report(Step(epoch, number, steps, sum(terms), 2 * pairs / (time.perf_counter() - start)))
-    fidelity, hinge = (sums / pairs).tolist()
-    return fidelity, hinge, time.perf_counter() - start
+        if number % _STEPS_A_READING[parallel.device.type] == 0:
+            losses.read()
+    losses.read()
+    return losses
 
 
-@contextmanager
-def _deterministic_cudnn() -> Iterator[None]:
-    cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
-    cudnn.deterministic, cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark = before
+class _EpochLosses:
+    """The losses of an epoch's steps; they stay on the device until `read`, which waits for it."""
+
+    def __init__(self, epoch: int, recipe: PretrainingRecipe, loader: PairLoader, report: Progress) -> None:
+        self._epoch, self._recipe, self._images, self._report = epoch, recipe, loader.images, report
+        self._steps, self._start = loader.steps(epoch), time.perf_counter()
+        self._number, self._sums = 0, np.zeros(2)
+        self.unread: list[Tensor] = []
+        self.pairs, self.seconds = 0, 0.0
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """The means of the two terms over pairs."""
+        fidelity, hinge = (self._sums / self.pairs).tolist()
+        return fidelity, hinge
+
+    def read(self) -> None:
+        """Check and report the steps since the last reading."""
+        rows = torch.stack(self.unread).tolist() if self.unread else []
+        self.unread.clear()
+        self.seconds = time.perf_counter() - self._start
+        for terms in rows:
+            pairs = self._steps[self._number]
+            self._number += 1
+            if not isfinite(sum(terms)):
+                raise self._diverged(sum(terms), pairs)
+            self.pairs += len(pairs)
+            self._sums += np.multiply(terms, len(pairs))
+            speed = 2 * self.pairs / self.seconds
+            self._report(Step(self._epoch, self._number, len(self._steps), sum(terms), speed))
+
+    def _diverged(self, loss: float, pairs: Sequence[int]) -> TrainingError:
+        names = summarize(self._images.names(pairs))
+        return TrainingError(
+            f"the loss became {loss} in epoch {self._epoch}, step {self._number}, on the images {names}; "
+            f"lower --learning-rate ({self._recipe.learning_rate:g}), or compute with --precision fp32."
+        )
 
 
 def _validation_sroccs(
@@ -219,12 +269,12 @@ def _validation_sroccs(
 
 @torch.no_grad()
 def predict(parallel: DataParallel, images: ImageLoader) -> npt.NDArray[np.float64]:
-    """Return (image, 2) mean and standard deviation of whole images, in eval mode on the first device."""
-    network, device = parallel.network.eval(), parallel.devices[0]
+    """Return (image, 2) mean and standard deviation of whole images, in eval mode."""
+    network = parallel.network.eval()
     rows = []
     for image in images:
-        with parallel.autocast(device):
-            mean, std = network(image.to(device, non_blocking=True))
+        with parallel.autocast():
+            mean, std = network(image.to(parallel.device, non_blocking=True))
         rows.append(torch.stack([mean, std], dim=1))
     return torch.cat(rows).double().cpu().numpy()
 
