@@ -76,14 +76,14 @@ def test_fit__does_not_train_again_what_was_trained(
 def test_checkpoint__is_written_no_more_often_than_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoint = trainer.Checkpoint(tmp_path, 0)
-    checkpoint.save_if_due(lambda: [{"epoch": 1}])
-    assert checkpoint.read() == []
+    checkpoint = trainer.Checkpoint(tmp_path, [0])
+    checkpoint.save_if_due(lambda: {0: {"epoch": 1}})
+    assert checkpoint.read() == {}
     monkeypatch.setattr(trainer, "SECONDS_BETWEEN", 0.0)
-    checkpoint.save_if_due(lambda: [{"epoch": 2}])
+    checkpoint.save_if_due(lambda: {0: {"epoch": 2}})
     monkeypatch.setattr(trainer, "SECONDS_BETWEEN", 3600.0)
-    checkpoint.save_if_due(lambda: [{"epoch": 3}])
-    assert checkpoint.read() == [{"epoch": 2}]
+    checkpoint.save_if_due(lambda: {0: {"epoch": 3}})
+    assert checkpoint.read() == {0: {"epoch": 2}}
 
 
 def test_fit__finds_a_finished_run(make_store: MakeStore, tmp_path: Path) -> None:

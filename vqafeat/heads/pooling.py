@@ -41,8 +41,10 @@ def frame_mask(lengths: Tensor, time: int) -> Tensor:
 
 def padded(flat: Tensor, lengths: Tensor, time_first: bool = False) -> Tensor:
     """Return (batch, time, …) or (time, batch, …) of (total frames, …): `pad_sequence`, but in one step."""
-    batch, time = len(lengths), int(lengths.max())
-    video, moment = frame_mask(lengths, time).nonzero(as_tuple=True)
+    batch, time = len(lengths), int(lengths.max())  # the only look at a GPU's memory
+    frames, numbers = (torch.arange(size, device=flat.device) for size in (len(flat), batch))
+    video = torch.repeat_interleave(numbers, lengths, output_size=len(flat))
+    moment = frames - (lengths.cumsum(0) - lengths)[video]
     index = moment * batch + video if time_first else video * time + moment
     shape = (time, batch) if time_first else (batch, time)
     empty = flat.new_zeros(batch * time, *flat.shape[1:])

@@ -23,7 +23,6 @@ def fit_on_ray(
 
     A repeated task resumes from the state that its group left in the run folder.
     """
-    groups = groups_of(data, tasks, job)
     with connected(cluster) as ray:
         from ray.util.queue import Queue
 
@@ -34,6 +33,7 @@ def fit_on_ray(
         shared = data.shared
         features = (None, None) if shared is None else (ray.put(shared.block), shared.layout)
         most = workers_that_fit(ray.nodes(), cluster)
+        groups = groups_of(data, tasks, job, most)
         records = Queue(actor_options={"num_cpus": 0})
         waiting, busy, results = deque(groups), dict[Any, int](), dict[int, list[SplitResult]]()
         try:
