@@ -14,8 +14,8 @@ from tests.helpers.train_alone import SPLIT, TRANSFORMER_OPTIONS, finish, train
 from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.heads.base import build_head
 from vqafeat.heads.transformer import sinusoids
+from vqafeat.training.checkpoint import TrainingResult
 from vqafeat.training.config import Recipe
-from vqafeat.training.trainer import TrainingResult
 
 RECIPE = Recipe("own", learning_rate=0.02, batch_size=4, epochs=3)
 

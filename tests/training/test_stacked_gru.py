@@ -10,10 +10,10 @@ from torch import nn
 from tests.helpers.train_alone import config_of, task_of
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
+from vqafeat.training.checkpoint import EpochRecord
 from vqafeat.training.config import Recipe
 from vqafeat.training.loop import train_splits
 from vqafeat.training.stacked_gru import StackedGRU, padded_together, stacked_states
-from vqafeat.training.trainer import EpochRecord
 
 
 def recurrences(

@@ -117,7 +117,8 @@ class KernelGRU(torch.autograd.Function):
         states = inputs.new_empty(heads, time, batch, hidden)
         saved = inputs.new_empty(heads, time, batch, 4 * hidden)
         pieces = (gates, weight_hh.contiguous(), bias_hh.contiguous(), states, saved)
-        _forward_kernel[_grid(heads, batch)](*pieces, time, batch, hidden, _width(hidden), _VIDEOS)
+        with torch.cuda.device_of(inputs):  # type: ignore[no-untyped-call]
+            _forward_kernel[_grid(heads, batch)](*pieces, time, batch, hidden, _width(hidden), _VIDEOS)
         ctx.save_for_backward(inputs, weight_ih, weight_hh, states, saved)
         return states
 
@@ -130,7 +131,8 @@ class KernelGRU(torch.autograd.Function):
         to_gates = inputs.new_empty(heads, time * batch, 3 * hidden)
         to_own = inputs.new_empty(heads, time * batch, hidden)
         pieces = (gradients[0].contiguous(), weight_hh.contiguous(), states, saved, to_gates, to_own)
-        _backward_kernel[_grid(heads, batch)](*pieces, time, batch, hidden, _width(hidden), _VIDEOS)
+        with torch.cuda.device_of(inputs):  # type: ignore[no-untyped-call]
+            _backward_kernel[_grid(heads, batch)](*pieces, time, batch, hidden, _width(hidden), _VIDEOS)
         to_hidden = torch.cat([to_gates[:, :, : 2 * hidden], to_own], dim=2)
         before = torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], dim=1)
         flat, before = inputs.reshape(heads, time * batch, -1), before.view(heads, time * batch, hidden)

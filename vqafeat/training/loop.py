@@ -9,10 +9,11 @@ from torch import Tensor
 from vqafeat.store.features import FeatureDataset
 from vqafeat.system import full_float32
 from vqafeat.training.batching import Batch
+from vqafeat.training.checkpoint import Checkpoint, EpochRecord, TrainingResult
 from vqafeat.training.config import FitConfig
 from vqafeat.training.stacked_gru import batched_scores
 from vqafeat.training.svr import train_svrs
-from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitTask, SplitTrainer, TrainingResult
+from vqafeat.training.trainer import SplitTask, SplitTrainer
 
 # called with a split's number and each epoch's record
 Progress = Callable[[int, EpochRecord], None]

@@ -27,11 +27,12 @@ from vqafeat.splits import PARTS
 from vqafeat.store.features import FeatureDataset, FeatureReader, SharedFeatures, load_features
 from vqafeat.system import main_module_hidden, process_context
 from vqafeat.training.batching import Batcher, chunks
+from vqafeat.training.checkpoint import Checkpoint, EpochRecord, SplitResult, TrainingResult
 from vqafeat.training.config import FitConfig
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.loop import TRAINERS, Progress
 from vqafeat.training.results import weights_path, write_weights
-from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitResult, SplitTask, TrainingResult, predict
+from vqafeat.training.trainer import SplitTask, predict
 
 # on a GPU, where a step of one split is bound by launches; its frames of a step are in memory at once
 SPLITS_PER_GROUP = 10

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from vqafeat.cluster import ClusterOptions, connected, enter, reason, result_of, workers_that_fit
 from vqafeat.errors import TrainingError
 from vqafeat.store.features import FeatureDataset, SharedFeatures
+from vqafeat.training.checkpoint import SplitResult
 from vqafeat.training.loop import Progress
 from vqafeat.training.parallel import FitJob, SplitGroup, fit_group, groups_of, one_thread, worker_data
-from vqafeat.training.trainer import SplitResult, SplitTask
+from vqafeat.training.trainer import SplitTask
 
 
 def fit_on_ray(

@@ -109,29 +109,23 @@ def _steps(*pieces: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(piece.unbind() for piece in pieces), strict=True)
 
 
-def _plain_recurrence(*arguments: Tensor) -> Tensor:
-    return cast(Tensor, StackedGRU.apply(*arguments))
-
-
 @cache
-def recurrence_for(device: torch.device, dtype: torch.dtype, hidden: int) -> Callable[..., Tensor]:
-    """Return the function that computes stacked GRUs: on a GPU the kernel, if its results are the same."""
-    if device.type != "cuda" or dtype != torch.float32:
-        return _plain_recurrence
+def kernel_for(device: torch.device, hidden: int) -> Callable[..., Tensor] | None:
+    """Return the kernel of stacked GRUs on a GPU; None where it is not available or its results are wrong."""
     try:
         from vqafeat.training.gru_kernel import LARGEST_HIDDEN, KernelGRU, difference_from
 
         if hidden > LARGEST_HIDDEN:
-            return _plain_recurrence
-        problem = difference_from(_plain_recurrence, hidden, device)
+            return None
+        problem = difference_from(cast(Callable[..., Tensor], StackedGRU.apply), hidden, device)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # Triton may be absent, and its compiler fails in many ways
         problem = f"{type(error).__name__}: {error}"
     if problem:
-        slower = "the fit is slower with PyTorch's operations instead"
+        slower = "cuDNN takes its place, which makes the fit slower"
         warnings.warn(f"the GPU kernel of the GRU is not used: {problem}; {slower}.", RuntimeWarning, 2)
-        return _plain_recurrence
+        return None
     return cast(Callable[..., Tensor], KernelGRU.apply)
 
 
@@ -140,12 +134,15 @@ def stacked_states(recurrences: Sequence[nn.GRU], inputs: Tensor) -> Tensor:
 
     The recurrence runs forward, so that padding reaches nothing.
     """
+    function: Callable[..., Tensor] | None
+    if inputs.device.type != "cuda":
+        function = cast(Callable[..., Tensor], StackedGRU.apply)
+    elif (function := kernel_for(inputs.device, recurrences[0].hidden_size)) is None:
+        return torch.stack([one(own)[0] for one, own in zip(recurrences, inputs, strict=True)])
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    weights = [
-        torch.stack([cast(Tensor, getattr(recurrence, name)) for recurrence in recurrences]) for name in names
-    ]
-    recurrence = recurrence_for(inputs.device, inputs.dtype, recurrences[0].hidden_size)
-    return recurrence(inputs, *weights)
+    return function(
+        inputs, *(torch.stack([cast(Tensor, getattr(one, name)) for one in recurrences]) for name in names)
+    )
 
 
 def padded_together(flat: Sequence[Tensor], counts: Sequence[Sequence[int]]) -> Tensor:
