@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from vqafeat import system
 from vqafeat.errors import ArgumentError
 from vqafeat.remote import cache_folder
-from vqafeat.system import anonymous_file, free_bytes, parse_bytes, provide_cache_folders
+from vqafeat.system import anonymous_file, free_bytes, full_float32, parse_bytes, provide_cache_folders
 
 
 @pytest.mark.parametrize(
@@ -131,3 +132,11 @@ def test_anonymous_file__has_its_size() -> None:
         assert os.fstat(descriptor).st_size == 12345
     finally:
         os.close(descriptor)
+
+
+def test_full_float32__holds_within_and_restores() -> None:
+    products, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, cudnn.allow_tf32
+    with full_float32():
+        assert (products.allow_tf32, cudnn.allow_tf32) == (False, False)
+    assert (products.allow_tf32, cudnn.allow_tf32) == before

@@ -110,6 +110,20 @@ def device_named(name: str | None) -> "torch.device":
     return device
 
 
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Let a GPU multiply float32 numbers as such; TF32, cuDNN's default, keeps 10 bits of 23."""
+    import torch
+
+    products, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, cudnn.allow_tf32
+    products.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        products.allow_tf32, cudnn.allow_tf32 = before
+
+
 def process_context(preloaded: Sequence[str]) -> "BaseContext":
     """Return a context that never forks this process: a fork after PyTorch's threads were used can hang.
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from vqafeat.extraction.results import ExtractionSummary
     from vqafeat.extraction.results import Progress as ExtractionProgress
     from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest
+    from vqafeat.training.checkpoint import EpochRecord
     from vqafeat.training.loop import Progress as FitProgress
     from vqafeat.training.results import MetricsSummary
-    from vqafeat.training.trainer import EpochRecord
 
 NO_VALUE = "–"
 

@@ -25,7 +25,6 @@ from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
 from vqafeat.training.config import RECIPES
 from vqafeat.training.loop import train_splits
-from vqafeat.training.parallel import SPLITS_PER_GROUP
 
 CACHE = Path(__file__).parents[3] / "shared" / "data" / "konvid58"
 
@@ -130,10 +129,10 @@ def to_shared_memory() -> FeatureDataset:
 
 
 def ours(pool: ProcessPoolExecutor, splits: list[Split], epochs: int) -> float:
-    """Return the same of the training loop as `fit --jobs 2` runs it: groups of splits in two processes that
-    are there already.
+    """Return the same of the training loop as `fit --jobs 2` runs it: one split after another in each of two
+    processes that are there already.
     """
-    groups = [splits[first : first + SPLITS_PER_GROUP] for first in range(0, len(splits), SPLITS_PER_GROUP)]
+    groups = [[split] for split in splits]
     start = time.perf_counter()
     list(pool.map(group, groups, [epochs] * len(groups)))
     return time.perf_counter() - start

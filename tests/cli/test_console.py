@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from vqafeat_cli.console import fit_progress, shown_progress, sparkline
 
-from vqafeat.training.trainer import EpochRecord
+from vqafeat.training.checkpoint import EpochRecord
 
 
 def shown(splits: int, epochs: int | None, records: list[tuple[int, float]]) -> str:

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from tests.helpers.stores import tiny_sequences
 from tests.helpers.train_alone import SPLIT, TRANSFORMER_OPTIONS, finish, train
 from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.heads.base import build_head
+from vqafeat.heads.pooling import frame_mask
 from vqafeat.heads.transformer import sinusoids
+from vqafeat.training.checkpoint import TrainingResult
 from vqafeat.training.config import Recipe
-from vqafeat.training.trainer import TrainingResult
 
 RECIPE = Recipe("own", learning_rate=0.02, batch_size=4, epochs=3)
 
@@ -128,3 +130,27 @@ def test_transformer__refuses_wrong_options() -> None:
         build_head("transformer", 6, {**TRANSFORMER_OPTIONS, "dropout": 1.0})
     with pytest.raises(UnknownNameError, match=r"unknown kind of positions 'sinus': did you mean sinusoidal"):
         build_head("transformer", 6, {**TRANSFORMER_OPTIONS, "positions": "sinus"})
+
+
+@pytest.mark.parametrize("lengths", [[5, 11, 1], [6, 6]])
+def test_transformer__trains_as_the_layers_of_pytorch(lengths: list[int]) -> None:
+    torch.manual_seed(2)
+    head = build_head("transformer", 6, {**TRANSFORMER_OPTIONS, "dropout": 0.4, "positions": "none"})
+    frames, counts = torch.randn(sum(lengths), 6, requires_grad=True), torch.tensor(lengths)
+    outer = torch.randn(len(lengths), max(lengths)) * frame_mask(counts, max(lengths))
+    values = [frames, *(value for name, value in head.named_parameters())]
+
+    def by_pytorch() -> Tensor:
+        reduced = pad_sequence(list(head.reduce(frames).split(lengths)), batch_first=True)
+        states = reduced
+        for own in head.encoder.layers:
+            states = own(states, src_key_padding_mask=~frame_mask(counts, max(lengths)))
+        return head.score(states)[:, :, 0]
+
+    results = []
+    for scores in (lambda: head.raw_frame_scores(frames, counts), by_pytorch):
+        torch.manual_seed(5)
+        frame_scores = scores() * frame_mask(counts, max(lengths))
+        results.append((frame_scores, *torch.autograd.grad(frame_scores, values, outer)))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

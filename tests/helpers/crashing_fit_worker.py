@@ -5,8 +5,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from vqafeat.training import ray_backend, trainer
-from vqafeat.training.trainer import SplitResult
+from vqafeat.training import checkpoint, ray_backend
+from vqafeat.training.checkpoint import SplitResult
 
 WORK = ray_backend._worker_main
 
@@ -27,7 +27,7 @@ def dying_work(
     folder: Path, job: Any, group: Any, block: Any, layout: Any, records: Any
 ) -> list[SplitResult]:
     """Work, but die once after a few epochs."""
-    trainer.SECONDS_BETWEEN = 0.0
+    checkpoint.SECONDS_BETWEEN = 0.0
     return WORK(folder, job, group, block, layout, _RecordsThenDeath(records, job.out.parent / "died"))
 
 

@@ -6,10 +6,11 @@ from typing import Any
 from vqafeat.losses.label_scaling import fit_label_scaling
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
+from vqafeat.training.checkpoint import EpochRecord, TrainingResult
 from vqafeat.training.config import FitConfig, Recipe
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
 from vqafeat.training.loop import train_splits
-from vqafeat.training.trainer import EpochRecord, SplitTask, TrainingResult, check_parts
+from vqafeat.training.trainer import SplitTask, check_parts
 
 SPLIT = Split(tuple(range(10)), tuple(range(10, 15)), tuple(range(15, 20)))
 RECURRENT_OPTIONS = {"reduced": 4, "hidden": 3}

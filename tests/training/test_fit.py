@@ -35,9 +35,9 @@ from vqafeat.store import FeatureStore, pack_store
 from vqafeat.store.features import load_features
 from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.training.batching import Batcher
+from vqafeat.training.checkpoint import EpochRecord
 from vqafeat.training.fit import DrawnSplits
 from vqafeat.training.parallel import split_seed
-from vqafeat.training.trainer import EpochRecord
 
 
 def test_fit__writes_the_run_folder(make_store: MakeStore, tmp_path: Path) -> None:

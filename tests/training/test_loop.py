@@ -1,25 +1,31 @@
 """The loop: seeded, best epoch kept, against a from-scratch step; what goes wrong is named."""
 
+from collections import Counter
 from dataclasses import replace
 from math import isnan
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.helpers.stores import tiny_sequences
-from tests.helpers.train_alone import RECURRENT_OPTIONS, SPLIT, finish, task_of, train
+from tests.helpers.train_alone import RECURRENT_OPTIONS, SPLIT, config_of, finish, task_of, train
 from vqafeat.errors import TrainingError
 from vqafeat.heads.base import build_head
 from vqafeat.losses.base import LossFunction, LossOptions, build_loss
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
-from vqafeat.training import trainer
+from vqafeat.training import batching, loop, stacked_gru, trainer
 from vqafeat.training.batching import Batcher
+from vqafeat.training.checkpoint import TrainingResult
 from vqafeat.training.config import Recipe
-from vqafeat.training.trainer import TrainingResult, predict
-from vqafeat.training.training_features import frame_statistics
+from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampler
+from vqafeat.training.trainer import SplitTrainer, predict
+from vqafeat.training.training_features import combined_statistics, frame_statistics, shared_moments
 
 RECIPE = Recipe(
     "own",
@@ -200,3 +206,96 @@ def test_train__refuses_parts_that_do_not_fit() -> None:
     helpful = refused + "Use a larger validation share, as --ratio 40/30/30, or --ratio 80/20"
     with pytest.raises(TrainingError, match=helpful):
         run(Split(SPLIT.train, (10, 11), SPLIT.test))
+
+
+# operations that launch nothing on a GPU
+VIEWS = {
+    *("view", "_unsafe_view", "t", "transpose", "unsqueeze", "expand", "slice", "select", "split"),
+    *("split_with_sizes", "unbind", "detach", "as_strided", "alias", "permute", "unfold", "reshape"),
+    *("lift_fresh", "empty", "new_empty", "empty_like", "is_pinned"),
+}
+
+
+class CountedOperations(TorchDispatchMode):
+    """Counts the operations that launch a kernel on a GPU, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts = Counter[str]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name
+        if name.startswith("aten::") and name.removeprefix("aten::") not in VIEWS:
+            self.counts[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+class OneOperation(torch.autograd.Function):
+    """Stands for the kernels of the recurrence: one operation each way."""
+
+    @staticmethod
+    def forward(ctx: Any, *values: Tensor) -> Tensor:
+        ctx.save_for_backward(*values)
+        return values[0][..., : values[2].shape[2]].contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return tuple(map(torch.zeros_like, ctx.saved_tensors))
+
+
+def test_train_epoch__of_ten_splits_launches_little_and_waits_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "fits_on", lambda *_: True)
+    monkeypatch.setattr(stacked_gru, "StackedGRU", OneOperation)
+    data, recipe = tiny_sequences(), replace(RECIPE, batch_size=2)
+    config = config_of("sub-gru", RECURRENT_OPTIONS, recipe)
+    trainers = [SplitTrainer(data, task_of(data, SPLIT, seed, recipe), config) for seed in range(10)]
+    counted = list[int]()
+    original = SplitTrainer.step
+
+    with CountedOperations() as operations:
+
+        def step(trainer: SplitTrainer) -> None:
+            original(trainer)
+            counted.append(operations.counts.total())
+
+        monkeypatch.setattr(SplitTrainer, "step", step)
+        monkeypatch.setattr(SplitTrainer, "finite_losses", lambda *_: [0.0])  # it waits, once an epoch
+        loop._train_epoch(trainers, 1)
+    # from the second step on, since the optimiser makes its state in the first
+    assert np.diff(counted[9::10])[1:].max() <= 270
+    waiting = {"aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::masked_select"}
+    assert not waiting & set(operations.counts)
+
+
+@pytest.mark.parametrize("head", ["sub-gru", "mdtvsfa"])
+def test_train_splits__with_resident_features_and_the_kernel(
+    monkeypatch: pytest.MonkeyPatch, head: str
+) -> None:
+    gru_kernel = pytest.importorskip("vqafeat.training.gru_kernel", reason="triton is absent")
+    data, recipe = tiny_sequences(), replace(RECIPE, epochs=1, batch_size=5, standardise=True)
+    splits = (SPLIT, Split(tuple(range(4, 16)), (0, 1, 2), (3, 16, 17)))
+    tasks = [
+        replace(task_of(data, split, number, recipe), number=number) for number, split in enumerate(splits)
+    ]
+    config = config_of(head, RECURRENT_OPTIONS, recipe)
+    alone = [result for task in tasks for result in loop.train_splits(data, [task], config)]
+    monkeypatch.setattr(batching, "fits_on", lambda *_: True)
+    monkeypatch.setattr(stacked_gru, "StackedGRU", gru_kernel.KernelGRU)
+    for one, other in zip(alone, loop.train_splits(data, tasks, config), strict=True):
+        assert one.curve[0].loss == pytest.approx(other.curve[0].loss, rel=1e-5)
+        for name, value in one.weights.items():
+            torch.testing.assert_close(other.weights[name], value, rtol=1e-5, atol=1e-5)
+
+
+def test_shared_moments__are_computed_once_a_video() -> None:
+    data, batcher = tiny_sequences(), Batcher(tiny_sequences())
+    sampler = FrameSampler(WHOLE_VIDEOS, data)
+    moments = shared_moments(Batcher(data), sampler)
+    assert shared_moments(Batcher(data), sampler) is moments
+    assert shared_moments(batcher, FrameSampler(WHOLE_VIDEOS, batcher.data)) is not moments
+    assert moments(3) is moments(3)
+    assert shared_moments(Batcher(data), FrameSampler(FrameInput("OO", "stride-2"), data)) is not moments
+    for one, other in zip(
+        combined_statistics(map(moments, SPLIT.train)), frame_statistics(data, SPLIT.train), strict=True
+    ):
+        assert torch.equal(one, other)

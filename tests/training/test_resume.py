@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.helpers.fits import SPLITS, files_of, small_fit
 from tests.helpers.stores import MakeStore
 from vqafeat.errors import ArgumentError
-from vqafeat.training import parallel, trainer
-from vqafeat.training.trainer import EpochRecord
+from vqafeat.training import checkpoint, parallel
+from vqafeat.training.checkpoint import EpochRecord
+from vqafeat.training.parallel import SplitGroup
+from vqafeat.training.trainer import SplitTask
 
 MORE = [*SPLITS, SPLITS[0]]
 
@@ -35,7 +38,7 @@ def stopping_after(records: int) -> Callable[[int, EpochRecord], None]:
 def test_fit__resumes_a_stopped_run_to_the_same_files(
     make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str, records: int
 ) -> None:
-    monkeypatch.setattr(trainer, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0.0)
     monkeypatch.setattr(parallel, "SPLITS_PER_GROUP", 2)
     plain: dict[str, Any] = {"options": {"epsilon": 0.2}, "overrides": {}} if head == "svr" else {}
     changes = {"head": head, "splits": MORE, **({"options": {}} if head == "transformer" else {}), **plain}
@@ -76,14 +79,14 @@ def test_fit__does_not_train_again_what_was_trained(
 def test_checkpoint__is_written_no_more_often_than_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoint = trainer.Checkpoint(tmp_path, 0)
-    checkpoint.save_if_due(lambda: [{"epoch": 1}])
-    assert checkpoint.read() == []
-    monkeypatch.setattr(trainer, "SECONDS_BETWEEN", 0.0)
-    checkpoint.save_if_due(lambda: [{"epoch": 2}])
-    monkeypatch.setattr(trainer, "SECONDS_BETWEEN", 3600.0)
-    checkpoint.save_if_due(lambda: [{"epoch": 3}])
-    assert checkpoint.read() == [{"epoch": 2}]
+    own = checkpoint.Checkpoint(tmp_path, [0])
+    own.save_if_due(lambda: {0: {"epoch": 1}})
+    assert own.read() == {}
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0.0)
+    own.save_if_due(lambda: {0: {"epoch": 2}})
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 3600.0)
+    own.save_if_due(lambda: {0: {"epoch": 3}})
+    assert own.read() == {0: {"epoch": 2}}
 
 
 def test_fit__finds_a_finished_run(make_store: MakeStore, tmp_path: Path) -> None:
@@ -137,3 +140,47 @@ def test_fit__changed_labels_are_another_run(make_store: MakeStore, tmp_path: Pa
     small_fit(make_store(), tmp_path / "run")
     with pytest.raises(ArgumentError, match=r"another configuration"):
         small_fit(make_store(digest="d2"), tmp_path / "run")
+
+
+def test_checkpoint__is_read_without_the_device_that_wrote_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0.0)
+    own = checkpoint.Checkpoint(tmp_path, [3, 4])
+    own.save_if_due(lambda: {3: {"epoch": 1}})
+    load, devices = torch.load, list[str]()
+
+    def recorded(path: Path, **options: Any) -> Any:
+        devices.append(options["map_location"])
+        return load(path, **options)
+
+    monkeypatch.setattr(torch, "load", recorded)
+    assert own.read() == {3: {"epoch": 1}}
+    assert devices == ["cpu"]
+
+
+@pytest.mark.parametrize("records", [1, 4, 5])
+def test_fit__resumes_what_another_device_grouped_otherwise(
+    make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: int
+) -> None:
+    def in_one_group(data: Any, tasks: list[SplitTask], *_: Any) -> list[SplitGroup]:
+        return [SplitGroup(0, tuple(tasks))]
+
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0.0)
+    whole = small_fit(make_store(), tmp_path / "whole", splits=MORE)
+    one_each = parallel.groups_of
+    for number, grouping in enumerate([(one_each, in_one_group), (in_one_group, one_each)]):
+        monkeypatch.setattr(parallel, "groups_of", grouping[0])
+        with pytest.raises(StoppedError):
+            small_fit(make_store(), tmp_path / f"{number}", splits=MORE, progress=stopping_after(records))
+        monkeypatch.setattr(parallel, "groups_of", grouping[1])
+        seen: list[tuple[int, int]] = []
+        run = small_fit(
+            make_store(),
+            tmp_path / f"{number}",
+            splits=MORE,
+            progress=lambda split, record, seen=seen: seen.append((split, record.epoch)),
+        )
+        assert run.kept_epochs == whole.kept_epochs
+        for one, other in zip(run.predictions, whole.predictions, strict=True):
+            assert one.score == pytest.approx(other.score, abs=1e-4)

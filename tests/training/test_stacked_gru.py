@@ -10,10 +10,10 @@ from torch import nn
 from tests.helpers.train_alone import config_of, task_of
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
+from vqafeat.training.checkpoint import EpochRecord
 from vqafeat.training.config import Recipe
 from vqafeat.training.loop import train_splits
-from vqafeat.training.stacked_gru import StackedGRU, stacked_states
-from vqafeat.training.trainer import EpochRecord
+from vqafeat.training.stacked_gru import StackedGRU, padded_together, stacked_states
 
 
 def recurrences(
@@ -37,7 +37,9 @@ def test_stacked_states__equal_each_gru_alone_with_gradients(sizes: list[tuple[i
     ]
     for value in [*inputs, *(value for network in networks for value in network.parameters())]:
         value.grad = None
-    results = stacked_states(networks, inputs)
+    flat = [item.transpose(0, 1).flatten(0, 1) for item in inputs]
+    states = stacked_states(networks, padded_together(flat, [[time] * batch for time, batch in sizes]))
+    results = [own[:time, :batch] for own, (time, batch) in zip(states, sizes, strict=True)]
     torch.stack(
         [(states * weight).sum() for states, weight in zip(results, weights, strict=True)]
     ).sum().backward()
@@ -57,7 +59,7 @@ def test_stacked_gru__gradients_equal_finite_differences() -> None:
 
 def test_stacked_states__take_inputs_without_gradients() -> None:
     (network,) = recurrences(1)
-    states = stacked_states([network], [torch.randn(3, 2, 5, dtype=torch.float64)])[0]
+    states = stacked_states([network], torch.randn(1, 3, 2, 5, dtype=torch.float64))
     states.sum().backward()
     assert network.weight_ih_l0.grad is not None
 

@@ -26,10 +26,11 @@ from vqafeat.heads.base import build_head
 from vqafeat.splits import Split, SplitRequest, make_split
 from vqafeat.store.features import FeatureDataset
 from vqafeat.training.batching import Batcher
+from vqafeat.training.checkpoint import TrainingResult
 from vqafeat.training.config import FitConfig
 from vqafeat.training.parallel import split_seed
 from vqafeat.training.svr import C_VALUES, GAMMA_VALUES, grid_search, train_svr
-from vqafeat.training.trainer import TrainingResult, predict
+from vqafeat.training.trainer import predict
 
 FIT: dict[str, Any] = {"head": "svr", "options": {}, "overrides": {}}
 SPLIT = Split(tuple(range(20)), tuple(range(20, 30)), tuple(range(30, 40)))

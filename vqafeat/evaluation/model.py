@@ -14,6 +14,7 @@ from vqafeat.heads.base import Head, build_head
 from vqafeat.losses.base import on_label_scale
 from vqafeat.store.features import Index, as_tensor, checked_shape, take
 from vqafeat.store.types import FeatureSetIdentity
+from vqafeat.system import full_float32
 from vqafeat.training import results
 from vqafeat.training.calibration import Calibrations, calibration_words
 from vqafeat.training.frame_sampling import VideoRows, indices_in_testing
@@ -143,7 +144,7 @@ class Model:
         lines, outputs = self.trained_on.lines, np.empty((len(draws), len(numbers)))
         for draw, rows in enumerate(draws):
             frames, lengths = self._checked(take(features, rows))
-            with torch.inference_mode():
+            with torch.inference_mode(), full_float32():
                 outputs[draw] = [float(self.heads[number](frames, lengths)[0]) for number in numbers]
         for column, number in enumerate(numbers):
             outputs[:, column] = lines[number].inverse_transform(outputs[:, column])
@@ -166,7 +167,7 @@ class Model:
         """
         frames, lengths = self._checked(features)
         total, numbers = np.zeros(len(features)), self.splits_of(splits)
-        with torch.inference_mode():
+        with torch.inference_mode(), full_float32():
             for number in numbers:
                 head, line = self.heads[number], self.trained_on.lines[number]
                 scores = head.frame_scores if pooled else head.raw_frame_scores

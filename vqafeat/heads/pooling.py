@@ -39,11 +39,20 @@ def frame_mask(lengths: Tensor, time: int) -> Tensor:
     return torch.arange(time, device=lengths.device) < lengths[:, None]
 
 
+def padded_index(lengths: Tensor, time: int, frames: int) -> Tensor:
+    """Return (frames,) positions in (batch · time) of the frames of videos, one video after another."""
+    numbers = torch.arange(len(lengths), device=lengths.device)
+    video = torch.repeat_interleave(numbers, lengths, output_size=frames)
+    gaps = numbers * time - (lengths.cumsum(0) - lengths)
+    return torch.arange(frames, device=lengths.device) + gaps[video]
+
+
 def padded(flat: Tensor, lengths: Tensor, time_first: bool = False) -> Tensor:
     """Return (batch, time, …) or (time, batch, …) of (total frames, …): `pad_sequence`, but in one step."""
-    batch, time = len(lengths), int(lengths.max())
-    video, moment = frame_mask(lengths, time).nonzero(as_tuple=True)
-    index = moment * batch + video if time_first else video * time + moment
+    batch, time = len(lengths), int(lengths.max())  # the only look at a GPU's memory
+    index = padded_index(lengths, time, len(flat))
+    if time_first:
+        index = index % time * batch + index // time
     shape = (time, batch) if time_first else (batch, time)
     empty = flat.new_zeros(batch * time, *flat.shape[1:])
     return empty.index_copy(0, index, flat).view(*shape, *flat.shape[1:])

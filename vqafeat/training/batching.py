@@ -1,24 +1,30 @@
-"""Batches of videos without padding, in memory that is used again."""
+"""Batches of videos without padding: in memory that is used again, or of features that a GPU keeps."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import cycle
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vqafeat.store.features import FeatureDataset, FrameSelector, all_frames, as_tensor, take
+from vqafeat.store.features import FeatureDataset, FrameSelector, Index, all_frames, as_tensor, take
 
 Item = TypeVar("Item")
 PREPARED_AHEAD = 2
 # floats left free behind each frame, one cache line: rows a power of two apart share few cache lines, which
 # makes the gradient of an FC's weights over 4096 channels take 1.5 times as long
 GAP = 16
+# of a GPU's free memory, which batches, weights and other processes need too
+RESIDENT_SHARE = 0.6
+# data set → device → its features there, for all trainers of this process
+_resident: WeakKeyDictionary[FeatureDataset, dict[torch.device, Tensor]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,28 +33,70 @@ class Batch:
 
     Attributes:
         frames: (total frames, channel) float32; valid until the next batch of the `Batcher`.
-        lengths: (batch,) int64, frames of each video.
+        counts: frames of each video.
         rows: positions of the videos in the `FeatureDataset`.
     """
 
     frames: Tensor
-    lengths: Tensor
+    counts: tuple[int, ...]
     rows: tuple[int, ...]
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """(batch,) int64: `counts` on the device of the frames."""
+        return sent(torch.tensor(self.counts), self.frames.device)
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Return values on a device; this thread does not wait until a GPU has fetched them."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
+
+
+def fits_on(data: FeatureDataset, device: torch.device) -> bool:
+    """Return whether a device is a GPU that holds all features, or has the memory for them."""
+    if device.type != "cuda" or device in _resident.get(data, {}):
+        return device.type == "cuda"
+    size = sum(data.lengths) * data.channels * data.dtype.itemsize
+    return size <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+def resident_frames(data: FeatureDataset, device: torch.device) -> Tensor:
+    """Return the (frame, channel) features of all videos on a device, in the type that they are stored in.
+
+    They are copied there once, and stay as long as the data.
+    """
+    held = _resident.setdefault(data, {})
+    if device not in held:
+        dtype = torch.from_numpy(np.empty(0, data.dtype)).dtype
+        frames = torch.empty(sum(data.lengths), data.channels, dtype=dtype, device=device)
+        for part, values in zip(torch.split(frames, list(data.lengths)), data.features, strict=True):
+            part.copy_(as_tensor(values))
+        held[device] = frames
+    return held[device]
 
 
 class Batcher:
     """Makes batches in memory that is used again, which saves a quarter of the time.
 
-    A thread prepares batches ahead where features are read from a store at each access, or go to a GPU.
+    A GPU keeps all features where they fit, and takes batches from there. Otherwise a thread prepares batches
+    ahead where features are read from a store at each access, or go to a GPU.
+
+    Args:
+        resident: whether the device keeps all features; without it, a GPU does where they fit.
     """
 
-    def __init__(self, data: FeatureDataset, device: str = "cpu") -> None:
+    def __init__(self, data: FeatureDataset, device: str = "cpu", resident: bool | None = None) -> None:
         self.data = data
         self.device = torch.device(device)
         self._selector: FrameSelector = all_frames
-        self._ahead = PREPARED_AHEAD if data.lazy or self.device.type == "cuda" else 0
-        # a GPU takes them as they are stored, half the bytes, in one piece; a processor multiplies in float32
+        resident = fits_on(data, self.device) if resident is None else resident
+        self._resident = resident_frames(data, self.device) if resident else None
+        self._bounds = np.cumsum([0, *data.lengths])
         on_cpu = self.device.type == "cpu"
+        self._ahead = 0 if resident or (on_cpu and not data.lazy) else PREPARED_AHEAD
+        # a GPU takes them as they are stored, half the bytes, in one piece; a processor multiplies in float32
         self._dtype = torch.float32 if on_cpu else torch.from_numpy(np.empty(0, data.dtype)).dtype
         self._gap = GAP if on_cpu else 0
         # one that is in use, one that is being filled, and those that wait
@@ -65,14 +113,32 @@ class Batcher:
     def batch(self, rows: Sequence[int]) -> Batch:
         """Return the frames of some videos, one video after another."""
         selected = [self._selector(row) for row in rows]
-        lengths = [
+        counts = tuple(
             self.data.lengths[row] if taken is None else len(taken)
             for row, taken in zip(rows, selected, strict=True)
-        ]
-        frames = self._space(sum(lengths))
-        for part, row, taken in zip(torch.split(frames, lengths), rows, selected, strict=True):
+        )
+        if self._resident is None:
+            frames = self._copied(rows, selected, counts)
+        else:
+            index = sent(torch.from_numpy(self._positions(rows, selected)), self.device)
+            frames = self._resident.index_select(0, index)
+        return Batch(frames.float(), counts, tuple(rows))
+
+    def _copied(self, rows: Sequence[int], selected: Sequence[Index | None], counts: Sequence[int]) -> Tensor:
+        frames = self._space(sum(counts))
+        for part, row, taken in zip(torch.split(frames, list(counts)), rows, selected, strict=True):
             part.copy_(as_tensor(take(self.data.features[row], taken)))
-        return Batch(frames.to(self.device).float(), torch.tensor(lengths, device=self.device), tuple(rows))
+        return frames.to(self.device)
+
+    def _positions(self, rows: Sequence[int], selected: Sequence[Index | None]) -> Index:
+        """Return (total frames,) positions among the frames of all videos."""
+        first, end = self._bounds[:-1], self._bounds[1:]
+        return np.concatenate(
+            [
+                np.arange(first[row], end[row]) if taken is None else first[row] + taken
+                for row, taken in zip(rows, selected, strict=True)
+            ]
+        )
 
     def batches(self, groups: Iterable[Sequence[int]]) -> Iterator[Batch]:
         """Yield a batch of each group of videos."""
@@ -91,7 +157,8 @@ class Batcher:
     def _space(self, frames: int) -> Tensor:
         block, channels = next(self._blocks), self.data.channels
         if len(self._memory[block]) < frames:
-            self._memory[block] = torch.empty(frames, channels + self._gap, dtype=self._dtype)
+            size, pinned = (frames, channels + self._gap), self.device.type == "cuda"
+            self._memory[block] = torch.empty(size, dtype=self._dtype, pin_memory=pinned)
         return self._memory[block][:frames, :channels]
 
 

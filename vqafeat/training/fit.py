@@ -38,6 +38,7 @@ from vqafeat.store.features import (
 )
 from vqafeat.system import device_named
 from vqafeat.training.calibration import calibration_notes, write_calibrations
+from vqafeat.training.checkpoint import SplitResult
 from vqafeat.training.config import SELECTIONS, FitConfig, is_gradient_based
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.joint_store import JOINT, joint_splits
@@ -53,7 +54,7 @@ from vqafeat.training.predictions import (
 from vqafeat.training.results import CONFIG, CURVE, METRICS, SPLITS, STATE
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig, TrainingDataset, software_versions
-from vqafeat.training.trainer import SplitResult, SplitTask, check_parts
+from vqafeat.training.trainer import SplitTask, check_parts
 from vqafeat.training.training_features import TrainingFeatures, write_training_features
 
 _FEWEST_TO_MEASURE = 2

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from vqafeat.store.features import FeatureDataset
+from vqafeat.system import full_float32
 from vqafeat.training.batching import Batch
+from vqafeat.training.checkpoint import Checkpoint, EpochRecord, TrainingResult
 from vqafeat.training.config import FitConfig
 from vqafeat.training.stacked_gru import batched_scores
 from vqafeat.training.svr import train_svrs
-from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitTask, SplitTrainer, TrainingResult
+from vqafeat.training.trainer import SplitTask, SplitTrainer
 
 # called with a split's number and each epoch's record
 Progress = Callable[[int, EpochRecord], None]
@@ -21,6 +23,7 @@ def no_progress(number: int, record: EpochRecord) -> None:
     """Report nothing."""
 
 
+@full_float32()
 def train_splits(
     data: FeatureDataset,
     tasks: Sequence[SplitTask],
@@ -35,35 +38,39 @@ def train_splits(
     differs by rounding from what it would be alone.
     """
     trainers = [SplitTrainer(data, task, config, device) for task in tasks]
-    for trainer, state in zip(trainers, checkpoint.read() if checkpoint else (), strict=False):
-        trainer.load_state_dict(state)
+    states = checkpoint.read() if checkpoint else {}
     for trainer in trainers:
+        if (state := states.get(trainer.task.number)) is not None:
+            trainer.load_state_dict(state)
         for record in trainer.curve:
             progress(trainer.task.number, record)
-    for epoch in range(len(trainers[0].curve) + 1, trainers[0].recipe.epochs + 1):
-        losses = _train_epoch(trainers, epoch)
-        validated, tested = _validate(trainers, "validation"), _validate(trainers, "test")
-        for number, trainer in enumerate(trainers):
-            record = trainer.end_epoch(epoch, losses[number], validated[number], tested[number])
-            progress(trainer.task.number, record)
+    for epoch in range(1, trainers[0].recipe.epochs + 1):
+        # splits that were in other groups when the fit was stopped may be ahead
+        active = [trainer for trainer in trainers if len(trainer.curve) < epoch]
+        if not active:
+            continue
+        losses = _train_epoch(active, epoch)
+        validated, tested = _validate(active, "validation"), _validate(active, "test")
+        for trainer, own, *sroccs in zip(active, losses, validated, tested, strict=True):
+            progress(trainer.task.number, trainer.end_epoch(epoch, own, *sroccs))
         if checkpoint is not None:
-            checkpoint.save_if_due(lambda: [trainer.state_dict() for trainer in trainers])
+            checkpoint.save_if_due(lambda: {own.task.number: own.state_dict() for own in trainers})
     return [trainer.result() for trainer in trainers]
 
 
 def _train_epoch(trainers: Sequence[SplitTrainer], epoch: int) -> list[list[float]]:
     """Return the losses of each trainer's steps."""
-    losses: list[list[float]] = [[] for _ in trainers]
+    steps: list[list[tuple[tuple[int, ...], Tensor]]] = [[] for _ in trainers]
     for trainer in trainers:
         trainer.head.train()
     iterators = [trainer.batches(epoch) for trainer in trainers]
-    for step, scored in enumerate(_scored_batches(trainers, iterators, epoch)):
-        step_losses = [trainers[number].loss(batch, own, epoch, step) for number, batch, own in scored]
-        torch.autograd.backward(step_losses)
-        for (number, _, _), loss in zip(scored, step_losses, strict=True):
+    for scored in _scored_batches(trainers, iterators, epoch):
+        losses = [trainers[number].loss(batch, own) for number, batch, own in scored]
+        torch.autograd.backward(losses)
+        for (number, batch, _), loss in zip(scored, losses, strict=True):
             trainers[number].step()
-            losses[number].append(loss.item())
-    return losses
+            steps[number].append((batch.rows, loss.detach()))
+    return [trainer.finite_losses(epoch, own) for trainer, own in zip(trainers, steps, strict=True)]
 
 
 @torch.no_grad()
@@ -81,7 +88,8 @@ def _scored_batches(
     trainers: Sequence[SplitTrainer], iterators: Sequence[Iterator[Batch]], epoch: int = 0
 ) -> Iterator[list[tuple[int, Batch, Tensor]]]:
     """Yield at each step the numbers of the trainers that have a batch, the batch and its (video,) scores."""
-    together = len(trainers) > 1 and trainers[0].head.core.supports_batched_training
+    pays = len(trainers) > 1 or trainers[0].device.type == "cuda"
+    together = pays and trainers[0].head.core.supports_batched_training
     for step, batches in enumerate(zip_longest(*iterators)):
         active = [(number, batch) for number, batch in enumerate(batches) if batch is not None]
         if together:

@@ -2,13 +2,13 @@
 
 import os
 import pickle
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import ceil
 from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -24,16 +24,17 @@ from vqafeat.losses.base import MIXINGS
 from vqafeat.registry import install_plugins, pickled_plugins
 from vqafeat.splits import PARTS
 from vqafeat.store.features import FeatureDataset, FeatureReader, SharedFeatures, load_features
-from vqafeat.system import main_module_hidden, process_context
+from vqafeat.system import exit_with_parent, main_module_hidden, process_context
 from vqafeat.training.batching import Batcher, chunks
+from vqafeat.training.checkpoint import Checkpoint, EpochRecord, SplitResult, TrainingResult
 from vqafeat.training.config import FitConfig
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.loop import TRAINERS, Progress
 from vqafeat.training.results import weights_path, write_weights
-from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitResult, SplitTask, TrainingResult, predict
+from vqafeat.training.trainer import SplitTask, predict
 
-# on a GPU, where a small recurrence is bound by launches; fixed, since the number moves results by rounding
-SPLITS_PER_GROUP = 5
+# on a GPU, where a step of one split is bound by launches; its frames of a step are in memory at once
+SPLITS_PER_GROUP = 10
 # split and record, from workers
 Records = SimpleQueue[tuple[int, EpochRecord]]
 
@@ -85,7 +86,7 @@ def run_fit(
         from vqafeat.training.ray_backend import fit_on_ray
 
         return fit_on_ray(data, tasks, job, cluster, progress)
-    groups = groups_of(data, tasks, job)
+    groups = groups_of(data, tasks, job, len(job.devices))
     jobs = min(jobs, len(groups))
     if jobs > 1:
         return _run_in_pool(data, groups, job, jobs, progress)
@@ -93,10 +94,15 @@ def run_fit(
         return [result for group in groups for result in fit_group(data, group, job, progress)]
 
 
-def groups_of(data: FeatureDataset, tasks: Sequence[SplitTask], job: FitJob) -> list[SplitGroup]:
-    """Return the splits in groups that train together; on a CPU, where that gains nothing, one a group."""
+def groups_of(data: FeatureDataset, tasks: Sequence[SplitTask], job: FitJob, places: int) -> list[SplitGroup]:
+    """Return the splits in groups that train together; on a CPU, where that gains nothing, one a group.
+
+    Args:
+        places: number of groups that train at the same time, each on its own GPU.
+    """
     batched = build_head_on_meta(job.config, data.channels).core.supports_batched_training
-    size = SPLITS_PER_GROUP if batched and job.devices[0] != "cpu" else 1
+    together = batched and job.devices[0] != "cpu"
+    size = min(SPLITS_PER_GROUP, ceil(len(tasks) / places)) if together else 1
     return [SplitGroup(number, tuple(own)) for number, own in enumerate(chunks(tasks, size))]
 
 
@@ -108,17 +114,16 @@ def build_head_on_meta(config: FitConfig, channels: int) -> Head:
 
 def fit_group(data: FeatureDataset, group: SplitGroup, job: FitJob, progress: Progress) -> list[SplitResult]:
     """Train a head on each split of a group, write the kept weights, and score all parts."""
-    checkpoint = Checkpoint(job.out, group.number)
-    if (done := checkpoint.results()) is not None:
-        return done
+    checkpoint = Checkpoint(job.out, [task.number for task in group.tasks])
+    results = checkpoint.results()
     device = job.devices[group.number % len(job.devices)]
-    train = TRAINERS[HEADS.get(job.config.head).trainer]
-    trained = train(data, group.tasks, job.config, device, checkpoint, progress)
-    results = [
-        _scored(data, task, job, result, device) for task, result in zip(group.tasks, trained, strict=True)
-    ]
-    checkpoint.finish(results)
-    return results
+    if tasks := [task for task in group.tasks if task.number not in results]:
+        train = TRAINERS[HEADS.get(job.config.head).trainer]
+        trained = train(data, tasks, job.config, device, checkpoint, progress)
+        for task, result in zip(tasks, trained, strict=True):
+            results[task.number] = _scored(data, task, job, result, device)
+            checkpoint.finish(task.number, results[task.number])
+    return [results[task.number] for task in group.tasks]
 
 
 def _scored(
@@ -132,7 +137,7 @@ def _scored(
     head.load_state_dict(result.weights)
     head.to(device)
     batcher, sampler = Batcher(data, device), FrameSampler(config.frame_input, data)
-    groups = torch.from_numpy(MIXINGS[config.resolved_recipe.multi_dataset](data.dataset_of)).to(device)
+    groups = torch.from_numpy(MIXINGS[config.resolved_recipe.multi_dataset](data.dataset_of))
 
     def scores(part: str) -> tuple[float, ...]:
         rows = getattr(task.split, part)
@@ -212,14 +217,8 @@ def _start_worker(
     global _state  # noqa: PLW0603 – a process pool gives its workers nothing else to keep things in
     os.environ.update(environment)
     torch.set_num_threads(1)
-    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
+    exit_with_parent(parent)
     _state = _WorkerState(records, pickle.loads(pickled_job), features)
-
-
-def _exit_with_parent(parent: Connection) -> None:
-    """End this process as soon as the parent closes its end of the pipe, or ends."""
-    parent.poll(None)
-    os._exit(1)
 
 
 def _worker_main(group: SplitGroup) -> list[SplitResult]:

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from vqafeat.cluster import ClusterOptions, connected, enter, reason, result_of, workers_that_fit
 from vqafeat.errors import TrainingError
 from vqafeat.store.features import FeatureDataset, SharedFeatures
+from vqafeat.training.checkpoint import SplitResult
 from vqafeat.training.loop import Progress
 from vqafeat.training.parallel import FitJob, SplitGroup, fit_group, groups_of, one_thread, worker_data
-from vqafeat.training.trainer import SplitResult, SplitTask
+from vqafeat.training.trainer import SplitTask
 
 
 def fit_on_ray(
@@ -23,7 +24,6 @@ def fit_on_ray(
 
     A repeated task resumes from the state that its group left in the run folder.
     """
-    groups = groups_of(data, tasks, job)
     with connected(cluster) as ray:
         from ray.util.queue import Queue
 
@@ -34,6 +34,7 @@ def fit_on_ray(
         shared = data.shared
         features = (None, None) if shared is None else (ray.put(shared.block), shared.layout)
         most = workers_that_fit(ray.nodes(), cluster)
+        groups = groups_of(data, tasks, job, most)
         records = Queue(actor_options={"num_cpus": 0})
         waiting, busy, results = deque(groups), dict[Any, int](), dict[int, list[SplitResult]]()
         try:

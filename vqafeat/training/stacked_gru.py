@@ -3,9 +3,12 @@
 A GRU of a few dozen units is bound by the launches of its many small steps, which K heads share.
 """
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
@@ -13,7 +16,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from vqafeat.heads.base import Head
 from vqafeat.heads.pooling import masked_mean
 from vqafeat.heads.recurrent import AvgGRU
-from vqafeat.training.batching import Batch
+from vqafeat.training.batching import Batch, sent
 
 
 class StackedGRU(torch.autograd.Function):
@@ -106,31 +109,82 @@ def _steps(*pieces: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(piece.unbind() for piece in pieces), strict=True)
 
 
-def stacked_states(recurrences: Sequence[nn.GRU], inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Return (time, batch, hidden) states of each GRU over its own (time, batch, input), all computed
-    together.
+@cache
+def kernel_for(device: torch.device, hidden: int) -> Callable[..., Tensor] | None:
+    """Return the kernel of stacked GRUs on a GPU; None where it is not available or its results are wrong."""
+    try:
+        from vqafeat.training.gru_kernel import LARGEST_HIDDEN, KernelGRU, difference_from
 
-    Batches may differ in length and number: the recurrence runs forward, so that padding reaches nothing.
+        if hidden > LARGEST_HIDDEN:
+            return None
+        problem = difference_from(cast(Callable[..., Tensor], StackedGRU.apply), hidden, device)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # Triton may be absent, and its compiler fails in many ways
+        problem = f"{type(error).__name__}: {error}"
+    if problem:
+        slower = "cuDNN takes its place, which makes the fit slower"
+        warnings.warn(f"the GPU kernel of the GRU is not used: {problem}; {slower}.", RuntimeWarning, 2)
+        return None
+    return cast(Callable[..., Tensor], KernelGRU.apply)
+
+
+def stacked_states(recurrences: Sequence[nn.GRU], inputs: Tensor) -> Tensor:
+    """Return (K, time, batch, hidden) states of each GRU over its own part of (K, time, batch, input).
+
+    The recurrence runs forward, so that padding reaches nothing.
     """
-    time, batch = max(len(item) for item in inputs), max(item.shape[1] for item in inputs)
-    filled = torch.stack(
-        [nn.functional.pad(item, (0, 0, 0, batch - item.shape[1], 0, time - len(item))) for item in inputs]
-    )
+    function: Callable[..., Tensor] | None
+    if inputs.device.type != "cuda":
+        function = cast(Callable[..., Tensor], StackedGRU.apply)
+    elif (function := kernel_for(inputs.device, recurrences[0].hidden_size)) is None:
+        return torch.stack([one(own)[0] for one, own in zip(recurrences, inputs, strict=True)])
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    stacked = [
-        torch.stack([cast(Tensor, getattr(recurrence, name)) for recurrence in recurrences]) for name in names
-    ]
-    states = cast(Tensor, StackedGRU.apply(filled, *stacked))
-    return [own[: len(item), : item.shape[1]] for own, item in zip(states, inputs, strict=True)]
+    return function(
+        inputs, *(torch.stack([cast(Tensor, getattr(one, name)) for one in recurrences]) for name in names)
+    )
+
+
+def padded_together(flat: Sequence[Tensor], counts: Sequence[Sequence[int]]) -> Tensor:
+    """Return (K, time, batch, …) of K batches, each (total frames, …), padded with 0.
+
+    Args:
+        counts: frames of each video of each batch; batches may differ in the number of videos.
+    """
+    time, batch = max(map(max, counts)), max(map(len, counts))
+    position = np.concatenate(
+        [
+            (number * time + np.arange(count)) * batch + video
+            for number, own in enumerate(counts)
+            for video, count in enumerate(own)
+        ]
+    )
+    frames = torch.cat(list(flat))
+    empty = frames.new_zeros(len(counts) * time * batch, *frames.shape[1:])
+    index = sent(torch.from_numpy(position), frames.device)
+    return empty.index_copy(0, index, frames).view(len(counts), time, batch, *frames.shape[1:])
 
 
 def batched_scores(pairs: Sequence[tuple[Head, Batch]]) -> list[Tensor]:
-    """Return (batch,) scores of each recurrent head, which is its own core, on its own batch."""
-    heads = [cast(AvgGRU, head) for head, _ in pairs]
-    batches = [batch for _, batch in pairs]
-    reduced = [head.reduced(one.frames, one.lengths) for head, one in zip(heads, batches, strict=True)]
+    """Return (batch,) scores of each recurrent head, which is its own core, on its own batch.
+
+    Heads differ in weights alone. All but the first FC, which is large, is computed for all heads at once.
+    """
+    heads, batches = [cast(AvgGRU, head) for head, _ in pairs], [batch for _, batch in pairs]
+    counts = [batch.counts for batch in batches]
+    reduced = padded_together(
+        [head.reduce(batch.frames) for head, batch in zip(heads, batches, strict=True)], counts
+    )
     states = stacked_states([cast(nn.GRU, head.recurrence) for head in heads], reduced)
-    return [
-        masked_mean(head.pooled(head.quality(own), batch.lengths), batch.lengths)
-        for head, own, batch in zip(heads, states, batches, strict=True)
-    ]
+    number, time, batch, hidden = states.shape
+    weight, bias = (
+        torch.stack([cast(Tensor, getattr(head.score, name)) for head in heads])
+        for name in ("weight", "bias")
+    )
+    quality = torch.baddbmm(bias.unsqueeze(1), states.reshape(number, -1, hidden), weight.transpose(1, 2))
+    raw = quality.view(number, time, batch).transpose(1, 2).reshape(-1, time)
+    # a video that a batch lacks has one frame, of padding, since a mean over none is NaN
+    lengths = [count for own in counts for count in (*own, *[1] * (batch - len(own)))]
+    on_device = sent(torch.tensor(lengths), raw.device)
+    scores = masked_mean(heads[0].pooled(raw, on_device), on_device).view(number, batch)
+    return [row[: len(own)] for row, own in zip(scores.unbind(), counts, strict=True)]

@@ -20,9 +20,10 @@ from vqafeat.errors import ArgumentError, TrainingError
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset, take
+from vqafeat.training.checkpoint import TrainingResult
 from vqafeat.training.config import FitConfig
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampler
-from vqafeat.training.trainer import SplitTask, TrainingResult
+from vqafeat.training.trainer import SplitTask
 
 Values = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]

@@ -1,37 +1,31 @@
 """`SplitTrainer`: train one head on one split."""
 
-import io
-import json
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
 from math import ceil, inf, isfinite, nan
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vqafeat.errors import TrainingError, WeightsError
+from vqafeat.errors import TrainingError
 from vqafeat.heads.base import Head, build_head
-from vqafeat.io import write_bytes
 from vqafeat.losses.base import MIXINGS, build_loss, softmax_weighted_sum
 from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.schema import parse
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
-from vqafeat.training.batching import Batch, Batcher, bucketed, chunks
+from vqafeat.system import full_float32
+from vqafeat.training.batching import Batch, Batcher, bucketed, chunks, sent
+from vqafeat.training.checkpoint import EpochRecord, TrainingResult
 from vqafeat.training.config import FitConfig
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.recipes import Recipe
-from vqafeat.training.results import STATE
-from vqafeat.training.training_features import frame_statistics
+from vqafeat.training.training_features import combined_statistics, shared_moments
 
 FEWEST_FOR_SROCC = 3
 _INSTEAD = {"validation": "--ratio 80/20 for none, which keeps the last epoch", "test": "--select validation"}
-SECONDS_BETWEEN = 60.0
 VIDEOS_SCORED_AT_ONCE = 16
 
 
@@ -45,77 +39,6 @@ class SplitTask:
     label_scalings: tuple[LabelScaling, ...]
 
 
-@dataclass(frozen=True)
-class EpochRecord:
-    """One row of the training curve; epochs count from 1, and SROCCs that are not defined are NaN.
-
-    Attributes:
-        loss: mean over the epoch's steps, on scaled labels.
-        validation_srocc, test_srocc: mean over the data sets; of the test part only if it selects the epoch.
-    """
-
-    epoch: int
-    loss: float
-    validation_srocc: float
-    test_srocc: float = nan
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingResult:
-    """The state dict of a split's kept epoch, which is 0 where the head is not trained in epochs."""
-
-    weights: dict[str, Tensor]
-    kept_epoch: int
-    kept_because: str
-    curve: tuple[EpochRecord, ...]
-
-
-@dataclass(frozen=True)
-class SplitResult:
-    """The result of a split: by part the scores of its videos on the labels' scale, and the curve."""
-
-    scores: dict[str, tuple[float, ...]]
-    kept_epoch: int
-    kept_because: str
-    curve: tuple[EpochRecord, ...]
-
-
-class Checkpoint:
-    """Files of a group of splits to resume a stopped fit from: states of training, and final results."""
-
-    def __init__(self, out: Path, group: int) -> None:
-        self.path, self._last = out / STATE / f"group-{group:02d}.pt", time.monotonic()
-        self._done = self.path.with_suffix(".json")
-
-    def read(self) -> list[dict[str, Any]]:
-        """Return the states that were written last, or none."""
-        if not self.path.is_file():
-            return []
-        states: list[dict[str, Any]] = torch.load(self.path, weights_only=True)
-        return states
-
-    def save_if_due(self, states: Callable[[], list[dict[str, Any]]]) -> None:
-        """Write the states if the last ones are a minute old."""
-        if time.monotonic() - self._last < SECONDS_BETWEEN:
-            return
-        content = io.BytesIO()
-        torch.save(states(), content)
-        write_bytes(self.path, content.getvalue())
-        self._last = time.monotonic()
-
-    def results(self) -> list[SplitResult] | None:
-        """Return the results of a group that is done, or None."""
-        if not self._done.is_file():
-            return None
-        return parse(list[SplitResult], json.loads(self._done.read_bytes()), f"'{self._done}'", WeightsError)
-
-    def finish(self, results: Sequence[SplitResult]) -> None:
-        """Write the results and remove the states."""
-        # NaN stays NaN here, since nobody else reads it
-        write_bytes(self._done, json.dumps([asdict(result) for result in results]).encode())
-        self.path.unlink(missing_ok=True)
-
-
 class SplitTrainer:
     """Trains one head on one split, epoch by epoch; `vqafeat.training.loop` has the loop.
 
@@ -123,8 +46,8 @@ class SplitTrainer:
     number of threads give the same weights.
 
     Attributes:
-        labels: (video,) float32, as the loss sees them.
-        groups: (video,) int64, the data set whose loss and label scale a video belongs to.
+        labels: (video,) float32 on the CPU, as the loss sees them.
+        groups: (video,) int64 on the CPU, the data set whose loss and label scale a video belongs to.
     """
 
     def __init__(self, data: FeatureDataset, task: SplitTask, config: FitConfig, device: str = "cpu") -> None:
@@ -134,8 +57,7 @@ class SplitTrainer:
         for number, scaling in enumerate(task.label_scalings):
             scaled[numbers == number] = scaling.transform(data.mos[numbers == number])
         groups = MIXINGS[recipe.multi_dataset](numbers)
-        self.labels = torch.from_numpy(scaled).float().to(device)
-        self.groups = torch.from_numpy(groups).to(device)
+        self.labels, self.groups = torch.from_numpy(scaled).float(), torch.from_numpy(groups)
         self._sampler, self._batcher = FrameSampler(config.frame_input, data), Batcher(data, device)
         self._loss = build_loss(recipe.loss, recipe.loss_options())
         self._rows = [train[groups[train] == group] for group in np.unique(groups[train])]
@@ -162,10 +84,16 @@ class SplitTrainer:
             head = build_head(config.head, self.data.channels, config.options)
         head.init_from_labels(self.labels[train], self.groups[train])
         if self.recipe.standardise:
-            head.standardise_by(*frame_statistics(self.data, train, self._sampler.candidate_indices))
+            moments = shared_moments(self._batcher, self._sampler)
+            head.standardise_by(*combined_statistics(moments(row) for row in train))
         if self.recipe.start_at_mean:
             head.init_output_bias(float(self.labels[train].mean()))
         return head
+
+    @property
+    def device(self) -> torch.device:
+        """Where the head is trained."""
+        return self._batcher.device
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the training part in a new order; a batch has equally many videos of each data set.
@@ -189,26 +117,33 @@ class SplitTrainer:
     def scores(self, batch: Batch, epoch: int, step: int) -> Tensor:
         """Return the (video,) scores of the head's core; what it drops in a step follows from the seed."""
         seed = np.random.SeedSequence((self.task.seed, epoch, step)).generate_state(1, np.uint64)[0]
-        device = self._batcher.device
-        with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
+        with torch.random.fork_rng(devices=[] if self.device.type == "cpu" else [self.device]):
             torch.manual_seed(int(seed))
             scores: Tensor = self.head.core(batch.frames, batch.lengths)
         return scores
 
-    def loss(self, batch: Batch, scores: Tensor, epoch: int, step: int) -> Tensor:
+    def loss(self, batch: Batch, scores: Tensor) -> Tensor:
         """Return the loss of a batch by its (video,) core scores, combined over the data sets."""
         count = len(self._rows)
         outputs = self.head.outputs(scores, dataset_numbers(self.data, self.groups, batch)).parts(count)
-        labels = self.labels[list(batch.rows)].view(count, -1)
-        loss = softmax_weighted_sum([self._loss(*own) for own in zip(outputs, labels, strict=True)])
-        if not isfinite(loss.item()):
-            videos = ", ".join(self.data.names[row] for row in batch.rows)
-            raise TrainingError(
-                f"the loss became {loss.item()} in epoch {epoch}, step {step + 1}, on the videos {videos}; "
-                "look at their features with `vqafeat verify`, or lower --learning-rate "
-                f"({self.recipe.learning_rate:g})."
-            )
-        return loss
+        labels = sent(self.labels[list(batch.rows)], scores.device).view(count, -1)
+        return softmax_weighted_sum([self._loss(*own) for own in zip(outputs, labels, strict=True)])
+
+    def finite_losses(self, epoch: int, steps: Sequence[tuple[tuple[int, ...], Tensor]]) -> list[float]:
+        """Return the losses of an epoch's steps, each given with its videos; all have to be finite.
+
+        They are looked at once an epoch, since a look at each would keep a GPU waiting.
+        """
+        losses: list[float] = torch.stack([loss for _, loss in steps]).tolist()
+        for step, (loss, (rows, _)) in enumerate(zip(losses, steps, strict=True), 1):
+            if not isfinite(loss):
+                videos = ", ".join(self.data.names[row] for row in rows)
+                raise TrainingError(
+                    f"the loss became {loss} in epoch {epoch}, step {step}, on the videos {videos}; look at "
+                    "their features with `vqafeat verify`, or lower --learning-rate "
+                    f"({self.recipe.learning_rate:g})."
+                )
+        return losses
 
     def step(self) -> None:
         """Take a step of the optimiser and of the learning rate's schedule."""
@@ -227,11 +162,11 @@ class SplitTrainer:
 
     def relative(self, batch: Batch, scores: Tensor) -> Tensor:
         """Return the (video,) outputs that SROCC is computed on, by the core's scores of a batch."""
-        return self.head.outputs(scores, dataset_numbers(self.data, self.groups, batch)).relative.cpu()
+        return self.head.outputs(scores, dataset_numbers(self.data, self.groups, batch)).relative
 
     def srocc(self, part: str, outputs: Sequence[Tensor]) -> float:
         """Return the SROCC of a part, the mean over its data sets; NaN if it is not defined."""
-        scores = torch.cat(list(outputs)).double().numpy() if outputs else np.array([nan])
+        scores = torch.cat(list(outputs)).cpu().double().numpy() if outputs else np.array([nan])
         if not np.isfinite(scores).all():
             return nan
         rows = np.array(getattr(self.task.split, part))
@@ -288,6 +223,7 @@ class SplitTrainer:
 
 
 @torch.no_grad()
+@full_float32()
 def predict(
     head: Head, batcher: Batcher, rows: Sequence[int], groups: Tensor | None = None
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -299,13 +235,15 @@ def predict(
     scores = []
     for batch in batcher.batches(chunks(rows, VIDEOS_SCORED_AT_ONCE)):
         numbers = None if groups is None else dataset_numbers(batcher.data, groups, batch)
-        scores.append(head.outputs(head.core(batch.frames, batch.lengths), numbers).aligned.cpu())
-    return torch.cat(scores).double().numpy() if scores else np.empty(0)
+        scores.append(head.outputs(head.core(batch.frames, batch.lengths), numbers).aligned)
+    return torch.cat(scores).cpu().double().numpy() if scores else np.empty(0)
 
 
 def dataset_numbers(data: FeatureDataset, groups: Tensor, batch: Batch) -> Tensor | None:
     """Return (batch,) the data set of each video; None where there is only one."""
-    return groups[list(batch.rows)] if len(data.dataset_names) > 1 else None
+    if len(data.dataset_names) == 1:
+        return None
+    return sent(groups[list(batch.rows)], batch.frames.device)
 
 
 def check_parts(split: Split, data: FeatureDataset, recipe: Recipe) -> None:

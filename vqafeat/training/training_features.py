@@ -1,9 +1,10 @@
 """Statistics of training features: to standardise them, and to report a clip unlike all training videos."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,13 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError
-from vqafeat.store.features import FeatureDataset, FrameSelector, all_frames, as_tensor, take
+from vqafeat.store.features import FeatureDataset, FrameSelector, all_frames, as_tensor
+from vqafeat.training.batching import Batcher
+from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.results import TRAINING_FEATURES, read_weights, reading, write_weights
+
+# number of frames, (channel,) mean and (channel,) variance over them
+Moments = tuple[int, Tensor, Tensor]
 
 _MOST_VIDEOS = 1000
 _FEWEST_VIDEOS = 4
@@ -65,22 +71,51 @@ class TrainingFeatures:
         return _rms((_frame_mean(features) - self.mean) / self.deviation) / self.farthest
 
 
+class FrameMoments:
+    """Number, mean and variance of each video's frames, computed once a video, since splits share videos."""
+
+    def __init__(self, batcher: Batcher) -> None:
+        self._batcher = batcher
+        self._of: dict[int, Moments] = {}
+
+    def __call__(self, row: int) -> Moments:
+        """Return those of a video; mean and variance are (channel,) float32 on the CPU."""
+        if row not in self._of:
+            frames = self._batcher.batch([row]).frames.contiguous()
+            variance, mean = torch.var_mean(frames, dim=0, correction=0)
+            self._of[row] = len(frames), mean.cpu(), variance.cpu()
+        return self._of[row]
+
+
+# data set → frames and device → moments, for all splits that this process trains on
+_shared_moments: WeakKeyDictionary[FeatureDataset, dict[Any, FrameMoments]] = WeakKeyDictionary()
+
+
+def shared_moments(batcher: Batcher, sampler: FrameSampler) -> FrameMoments:
+    """Return the moments of the frames that can be sampled; a process computes those of a data set once."""
+    own, key = _shared_moments.setdefault(batcher.data, {}), (sampler.frame_input, batcher.device)
+    return own.setdefault(key, FrameMoments(batcher.taking(sampler.candidate_indices)))
+
+
 def frame_statistics(
     data: FeatureDataset, rows: Sequence[int], frame_indices: FrameSelector = all_frames
 ) -> tuple[Tensor, Tensor]:
     """Return (channel,) mean and deviation over the frames of videos; small deviations are raised."""
-    counts, means, squares = 0, *torch.zeros(2, data.channels, dtype=torch.float64)
-    for row in rows:
-        frames = as_tensor(take(data.features[row], frame_indices(row))).float()
-        variance, mean = torch.var_mean(frames, dim=0, correction=0)
-        gap, total = mean.double() - means, counts + len(frames)
-        squares += variance.double() * len(frames) + gap.square() * (counts * len(frames) / total)
-        means += gap * (len(frames) / total)
+    return combined_statistics(map(FrameMoments(Batcher(data).taking(frame_indices)), rows))
+
+
+def combined_statistics(moments: Iterable[Moments]) -> tuple[Tensor, Tensor]:
+    """Return (channel,) mean and deviation over the frames of videos with these moments, as above."""
+    counts, means, squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for count, mean, variance in moments:
+        gap, total = mean.double() - means, counts + count
+        squares = squares + variance.double() * count + gap.square() * (counts * count / total)
+        means = means + gap * (count / total)
         counts = total
     deviation = (squares / counts).sqrt()
     varying = deviation[deviation > 0]
     if len(varying) == 0:
-        return means.float(), torch.ones(data.channels)
+        return means.float(), torch.ones_like(deviation).float()
     return means.float(), deviation.clamp_min(_SMALLEST_DEVIATION * float(varying.median())).float()
 
 

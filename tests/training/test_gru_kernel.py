@@ -1,0 +1,100 @@
+"""The kernels of the GRU under Triton's interpreter, against `torch.nn.GRU`; what happens without them."""
+
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.training.test_stacked_gru import recurrences
+from vqafeat.training import stacked_gru
+from vqafeat.training.stacked_gru import StackedGRU, kernel_for, stacked_states
+
+gru_kernel = pytest.importorskip("vqafeat.training.gru_kernel", reason="triton is absent: pip install triton")
+
+
+@pytest.fixture
+def uncached(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Callable[..., Tensor] | None]:
+    monkeypatch.setattr(stacked_gru, "kernel_for", kernel_for.__wrapped__)
+    return kernel_for.__wrapped__
+
+
+@pytest.mark.parametrize(("hidden", "time", "batch"), [(3, 4, 1), (32, 5, 17), (33, 2, 3)])
+def test_kernel_gru__equals_each_gru_with_gradients(
+    monkeypatch: pytest.MonkeyPatch, hidden: int, time: int, batch: int
+) -> None:
+    monkeypatch.setattr(stacked_gru, "StackedGRU", gru_kernel.KernelGRU)
+    networks = recurrences(2, width=5, hidden=hidden, dtype=torch.float32)
+    inputs = torch.randn(2, time, batch, 5, requires_grad=True)
+    outer = torch.randn(2, time, batch, hidden)
+    parameters = [value for network in networks for value in network.parameters()]
+    results = []
+    for states in (
+        stacked_states(networks, inputs),
+        torch.stack([network(own)[0] for network, own in zip(networks, inputs, strict=True)]),
+    ):
+        results.append((states, *torch.autograd.grad(states, [inputs, *parameters], outer)))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_difference_from__names_what_differs() -> None:
+    device = torch.device("cpu")
+    assert gru_kernel.difference_from(StackedGRU.apply, 4, device) == ""
+    doubled = gru_kernel.difference_from(lambda *values: 2 * StackedGRU.apply(*values), 4, device)
+    assert doubled == "its states differ by 0.5 of the largest value"
+    assert "differ by nan" in gru_kernel.difference_from(
+        lambda *values: StackedGRU.apply(*values) * torch.nan, 4, device
+    )
+
+
+def test_kernel_for__a_kernel_with_wrong_results_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, uncached: Callable[..., Callable[..., Tensor] | None]
+) -> None:
+    device = torch.device("cpu")
+    assert uncached(device, 4) == gru_kernel.KernelGRU.apply
+    assert uncached(device, gru_kernel.LARGEST_HIDDEN + 1) is None
+    monkeypatch.setattr(gru_kernel, "difference_from", lambda *_: "its states differ")
+    with pytest.warns(
+        RuntimeWarning, match=r"^the GPU kernel of the GRU is not used: its states .*; cuDNN takes its place"
+    ):
+        assert uncached(device, 4) is None
+
+
+def test_kernel_for__an_error_of_triton_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, uncached: Callable[..., Callable[..., Tensor] | None]
+) -> None:
+    def failing(*_: object) -> str:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(gru_kernel, "difference_from", failing)
+    with pytest.warns(RuntimeWarning, match="is not used: RuntimeError: no compiler; cuDNN"):
+        assert uncached(torch.device("cpu"), 4) is None
+    monkeypatch.setitem(sys.modules, "vqafeat.training.gru_kernel", None)
+    with pytest.warns(RuntimeWarning, match="is not used: ModuleNotFoundError"):
+        assert uncached(torch.device("cpu"), 4) is None
+
+
+def test_kernel_for__out_of_memory_is_not_hidden(
+    monkeypatch: pytest.MonkeyPatch, uncached: Callable[..., Callable[..., Tensor] | None]
+) -> None:
+    def full(*_: object) -> str:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(gru_kernel, "difference_from", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        uncached(torch.device("cpu"), 4)
+
+
+def test_stacked_states__on_a_gpu_without_the_kernel_are_of_each_gru(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnGpu(list[Tensor]):
+        device = torch.device("cuda")
+
+    monkeypatch.setattr(stacked_gru, "kernel_for", lambda *_: None)
+    monkeypatch.setattr(stacked_gru, "StackedGRU", None)
+    networks = [nn.GRU(5, 4), nn.GRU(5, 4)]
+    inputs = torch.randn(2, 3, 2, 5)
+    states = stacked_states(networks, OnGpu(inputs))
+    expected = torch.stack([network(own)[0] for network, own in zip(networks, inputs, strict=True)])
+    torch.testing.assert_close(states, expected)

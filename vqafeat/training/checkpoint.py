@@ -1,0 +1,100 @@
+"""What training gives, epoch by epoch and at its end, and the files that a stopped fit resumes from."""
+
+import io
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqafeat.errors import WeightsError
+from vqafeat.io import write_bytes
+from vqafeat.schema import parse
+from vqafeat.training.results import STATE
+
+SECONDS_BETWEEN = 60.0
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One row of the training curve; epochs count from 1, and SROCCs that are not defined are NaN.
+
+    Attributes:
+        loss: mean over the epoch's steps, on scaled labels.
+        validation_srocc, test_srocc: mean over the data sets; of the test part only if it selects the epoch.
+    """
+
+    epoch: int
+    loss: float
+    validation_srocc: float
+    test_srocc: float = nan
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingResult:
+    """The state dict of a split's kept epoch, which is 0 where the head is not trained in epochs."""
+
+    weights: dict[str, Tensor]
+    kept_epoch: int
+    kept_because: str
+    curve: tuple[EpochRecord, ...]
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """The result of a split: by part the scores of its videos on the labels' scale, and the curve."""
+
+    scores: dict[str, tuple[float, ...]]
+    kept_epoch: int
+    kept_because: str
+    curve: tuple[EpochRecord, ...]
+
+
+class Checkpoint:
+    """Files of splits to resume a stopped fit from: states of training, and final results.
+
+    Each split has its own, so that a fit resumes on another device, where splits are grouped differently.
+    """
+
+    def __init__(self, out: Path, numbers: Iterable[int]) -> None:
+        self._paths = {number: out / STATE / f"split-{number:02d}.pt" for number in numbers}
+        self._last = time.monotonic()
+
+    def read(self) -> dict[int, dict[str, Any]]:
+        """Return the state of each split that was written last; splits without one are left out."""
+        paths = {number: path for number, path in self._paths.items() if path.is_file()}
+        # a state of a GPU has to be readable without one; the trainer moves it to its device
+        return {
+            number: torch.load(path, map_location="cpu", weights_only=True) for number, path in paths.items()
+        }
+
+    def save_if_due(self, states: Callable[[], dict[int, dict[str, Any]]]) -> None:
+        """Write the states if the last ones are a minute old."""
+        if time.monotonic() - self._last < SECONDS_BETWEEN:
+            return
+        for number, state in states().items():
+            content = io.BytesIO()
+            torch.save(state, content)
+            write_bytes(self._paths[number], content.getvalue())
+        self._last = time.monotonic()
+
+    def results(self) -> dict[int, SplitResult]:
+        """Return the results of the splits that are done."""
+        paths = {number: path.with_suffix(".json") for number, path in self._paths.items()}
+        return {
+            number: parse(SplitResult, json.loads(path.read_bytes()), f"'{path}'", WeightsError)
+            for number, path in paths.items()
+            if path.is_file()
+        }
+
+    def finish(self, number: int, result: SplitResult) -> None:
+        """Write the result of a split and remove its state."""
+        path = self._paths[number]
+        # NaN stays NaN here, since nobody else reads it
+        write_bytes(path.with_suffix(".json"), json.dumps(asdict(result)).encode())
+        path.unlink(missing_ok=True)
