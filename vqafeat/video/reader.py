@@ -13,6 +13,7 @@
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from math import inf
 from pathlib import Path
@@ -29,12 +30,10 @@ from av.video.stream import VideoStream
 
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
-from vqafeat.video.completeness import container_cropping, cut_reason, transport_damage
+from vqafeat.video.completeness import container_cropping, cut_reason, states_sizes, transport_damage
 from vqafeat.video.frame import CropFilter, DecodeLimits, Frame, is_full_range, layout_of
 
 RAW_SUFFIXES = (".yuv",)
-# they state no sizes: only their decoder can tell that the last picture is cut
-ELEMENTARY_STREAMS = ("h264", "hevc", "vvc", "mpegvideo", "m4v", "h263", "obu", "cavsvideo", "dirac", "vc1")
 # tags in broken UTF-8 are no reason to refuse a video; PyAV 19 ignores them by itself
 _TAG_OPTIONS: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 
@@ -83,6 +82,7 @@ class VideoReader:
         self._clock = _Clock(self._stream, self._container.start_time)
         self._corrupt_frames, self._sound = 0, False
         self._is_transport_stream = self._container.format.name == "mpegts"
+        self._states_sizes = raw is not None or states_sizes(path)
         self._late_seconds, self._last_complaint = 0.0, ""
         self._first: VideoFrame | None = None
 
@@ -97,41 +97,37 @@ class VideoReader:
         if self._is_transport_stream and (reason := transport_damage(self.path, self._stream.id)):
             raise self._broken(reason)
         try:
-            for packet in map(self._sound_packet, self._container.demux(self._stream)):
+            for packet, pictures in self._decoded():
                 if packet.size:
                     packets += 1
                     stamp = packet.pts if packet.pts is not None else packet.dts
                     if stamp is not None and packet.time_base is not None:
                         end = (stamp + (packet.duration or 0)) * packet.time_base
                         end_seconds = max(end_seconds, float(end))
-                for picture in self._decoded(packet):
-                    yield self._frame(picture)
+                yield from map(self._frame, pictures)
         except (av.FFmpegError, OSError) as error:
             raise self._broken(str(error)) from error
         if self._corrupt_frames:
             raise self._broken(f"{self._corrupt_frames} of its frames are damaged")
         if self._last_complaint:
-            raise self._broken(f"the decoder says of its end: {self._last_complaint}")
+            raise self._broken(f"FFmpeg reports of its end: {self._last_complaint}")
         if not self._clock.seconds:
             raise VideoError("no-frames", f"'{self.path}' holds no frame that decodes.")
         self._refuse_early_end(packets, end_seconds)
 
-    def _decoded(self, packet: "Packet[Any]") -> list[VideoFrame]:
-        """Return the frames that follow from a packet; note complaints about an elementary stream."""
-        codec = self._stream.codec_context
-        if self._container.format.name not in ELEMENTARY_STREAMS:
-            return codec.decode(packet if packet.size else None)
-        level = av.logging.get_level()
-        av.logging.set_level(av.logging.ERROR)
-        try:
-            with av.logging.Capture() as messages:
+    def _decoded(self) -> "Iterator[tuple[Packet[Any], list[VideoFrame]]]":
+        """Yield each packet and the frames that it completes; note what FFmpeg reports of the last one."""
+        packets, codec = self._container.demux(self._stream), self._stream.codec_context
+        while True:
+            with _messages(not self._states_sizes) as messages:
+                if (packet := next(packets, None)) is None:
+                    return
+                packet = self._sound_packet(packet)
                 pictures = codec.decode(packet if packet.size else None)
-        finally:
-            av.logging.set_level(level)
-        if packet.size:
-            self._last_complaint = ""
-        self._last_complaint = next((text.strip() for _, _, text in messages), self._last_complaint)
-        return pictures
+            if packet.size:
+                self._last_complaint = ""
+            self._last_complaint = next((text.strip() for _, _, text in messages), self._last_complaint)
+            yield packet, pictures
 
     def _sound_packet(self, packet: "Packet[Any]") -> "Packet[Any]":
         """Return a packet that is not damaged; joined MPEG-TS segments only look so, by their counters."""
@@ -206,6 +202,23 @@ class VideoReader:
             **self._clock.described(),
             **({"stated_seconds_after_last_frame": self._late_seconds} if self._late_seconds else {}),
         }
+
+
+@contextmanager
+def _messages(listen: bool) -> Iterator[list[tuple[int, str, str]]]:
+    """Yield the list of FFmpeg's warnings and errors; it stays empty unless `listen`."""
+    if not listen:
+        yield []
+        return
+    level, skip_repeated = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.WARNING)
+    av.logging.set_skip_repeated(False)  # else a message that ended the video before would be left out
+    try:
+        with av.logging.Capture() as messages:
+            yield messages
+    finally:
+        av.logging.set_level(level)
+        av.logging.set_skip_repeated(skip_repeated)
 
 
 class _Clock:
