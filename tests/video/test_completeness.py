@@ -12,81 +12,13 @@ import numpy as np
 import pytest
 
 from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.containers import CONTAINERS, OPEN_CONTAINERS, clip, decoded
 from vqafeat.errors import VideoError
-from vqafeat.video.completeness import container_cropping, cut_reason, transport_damage
+from vqafeat.video.completeness import container_cropping, cut_reason
 from vqafeat.video.iso_media import Cropping
 from vqafeat.video.reader import VideoReader
 
-Codec = tuple[str, str]
-OWN_OPTIONS = {"libsvtav1": ("preset",), "libx265": ("x265-params",)}
 CUTS = 20
-H264: Codec = ("libx264", "yuv420p")
-# container → codec and pixel format, options of the muxer, format where the suffix does not name it
-CONTAINERS: dict[str, tuple[Codec, dict[str, str], str | None]] = {
-    "mp4": (H264, {}, None),
-    "indexed.mp4": (H264, {"movflags": "dash+global_sidx+frag_keyframe"}, None),
-    "mov": (H264, {}, None),
-    "mkv": (H264, {}, None),
-    "live.mkv": (H264, {"live": "1"}, None),
-    "webm": (("libvpx", "yuv420p"), {}, None),
-    "avi": (("mpeg4", "yuv420p"), {}, None),
-    "flv": (("flv", "yuv420p"), {}, None),
-    "wmv": (("wmv2", "yuv420p"), {}, None),
-    "ogv": (("libvpx", "yuv420p"), {}, None),
-    "mxf": (("mpeg2video", "yuv420p"), {}, None),
-    "gif": (("gif", "rgb8"), {}, None),
-}
-# those for which the guide lists cuts that cannot be detected
-OPEN_CONTAINERS: dict[str, tuple[Codec, dict[str, str], str | None]] = {
-    "fragmented.mp4": (H264, {"movflags": "frag_keyframe+empty_moov"}, None),
-    "unsized.flv": (H264, {"flvflags": "no_duration_filesize"}, None),
-    "ts": (H264, {}, None),
-    "hevc.ts": (("libx265", "yuv420p"), {}, None),
-    "mpeg2.ts": (("mpeg2video", "yuv420p"), {"omit_video_pes_length": "0"}, None),
-    "mpg": (("mpeg1video", "yuv420p"), {}, None),
-    "y4m": (("wrapped_avframe", "yuv420p"), {}, "yuv4mpegpipe"),
-    "ivf": (("libvpx", "yuv420p"), {}, None),
-    "h264": (H264, {}, None),
-    "hevc": (("libx265", "yuv420p"), {}, None),
-    "obu": (("libsvtav1", "yuv420p"), {}, None),
-    "mjpeg": (("mjpeg", "yuvj420p"), {}, None),
-}
-EVERY = CONTAINERS | OPEN_CONTAINERS
-
-
-class Pipe:
-    """A file in which a muxer cannot go back."""
-
-    def __init__(self) -> None:
-        self.content = b""
-
-    def write(self, data: bytes) -> None:
-        self.content += bytes(data)
-
-
-def clip(folder: Path, container: str, pipe: bool = False) -> Path:
-    """Write 30 frames, with a key frame every five, to a container."""
-    (codec, pixel_format), options, muxer = EVERY[container]
-    path, memory = folder / f"whole.{container}", Pipe()
-    muxer = {"wmv": "asf", "mkv": "matroska"}.get(container, container) if pipe else muxer
-    codec_options = {"g": "5", "preset": "12", "x265-params": "log-level=none:keyint=5"}
-    codec_options = {name: codec_options[name] for name in ("g", *OWN_OPTIONS.get(codec, ()))}
-    with av.open(memory if pipe else path, "w", format=muxer, options=options) as file:
-        stream = file.add_stream(codec, rate=25, options=codec_options)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, pixel_format
-        for number, rgb in enumerate(noise_frames(30)):
-            picture = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=pixel_format)
-            picture.pts = number
-            file.mux(stream.encode(picture))
-        file.mux(stream.encode())
-    if pipe:
-        path.write_bytes(memory.content)
-    return path
-
-
-def decoded(path: Path) -> int:
-    with VideoReader(path) as reader:
-        return sum(1 for _ in reader)
 
 
 def reports_of_ffmpeg(path: Path) -> set[str]:
@@ -270,17 +202,8 @@ def test_video_reader__refuses_two_files_with_one_message(tmp_path: Path) -> Non
     for number in range(3):
         path = tmp_path / f"{number}.mjpeg"
         path.write_bytes(data[:-1])
-        with pytest.raises(VideoError, match="FFmpeg reports of its end: EOI missing, emulating"):
+        with pytest.raises(VideoError, match="FFmpeg reports at its end: EOI missing, emulating"):
             decoded(path)
-
-
-def test_transport_damage__of_a_last_packet_that_is_cut(tmp_path: Path) -> None:
-    data = clip(tmp_path, "mpeg2.ts").read_bytes()
-    path = tmp_path / "cut.ts"
-    path.write_bytes(data[:-188])
-    assert re.fullmatch(
-        r"its last packet of stream 0x100 misses \d+ bytes", str(transport_damage(path, 0x100))
-    )
 
 
 def test_cut_reason__of_headers_that_make_no_sense_is_none(tmp_path: Path) -> None:
@@ -300,45 +223,6 @@ def test_cut_reason__of_headers_that_make_no_sense_is_none(tmp_path: Path) -> No
             path = tmp_path / "noise.bin"
             path.write_bytes(mark + random.Random(seed).randbytes(seed * 7))
             cut_reason(path)
-
-
-def test_video_reader__takes_joined_transport_streams(tmp_path: Path) -> None:
-    whole = clip(tmp_path, "ts")
-    joined = tmp_path / "joined.ts"
-    joined.write_bytes(whole.read_bytes() * 2)
-    assert decoded(joined) == 60
-
-
-def test_video_reader__refuses_transport_streams_with_holes(tmp_path: Path) -> None:
-    data = clip(tmp_path, "ts").read_bytes()
-    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
-    inside = [
-        number
-        for number, packet in enumerate(packets[:-1])
-        if packet[1:3] == packets[number + 1][1:3] == b"\x01\x00" and packet[3] & 0x10
-    ]
-    path = tmp_path / "hole.ts"
-    path.write_bytes(b"".join(packets[: inside[0]] + packets[inside[0] + 1 :]))
-    assert transport_damage(path, 0x100) == "packets are missing in the middle of a picture"
-    with pytest.raises(VideoError, match="packets are missing in the middle of a picture"):
-        decoded(path)
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda packet: b"\0" + packet[1:], "a packet of MPEG-TS has no sync byte"),
-        (lambda packet: packet[:1] + bytes([packet[1] | 0x80]) + packet[2:], "is marked as damaged"),
-    ],
-)
-def test_transport_damage__of_one_packet(
-    tmp_path: Path, change: Callable[[bytes], bytes], reason: str
-) -> None:
-    data = clip(tmp_path, "ts").read_bytes()
-    at = next(i for i in range(188 * 6, len(data), 188) if data[i + 1] & 0x1F == 1 and data[i + 2] == 0)
-    path = tmp_path / "damaged.ts"
-    path.write_bytes(data[:at] + change(data[at : at + 188]) + data[at + 188 :])
-    assert reason in str(transport_damage(path, 0x100))
 
 
 def test_video_reader__notes_a_stated_end_after_the_last_frame(tmp_path: Path) -> None:

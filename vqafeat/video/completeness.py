@@ -9,10 +9,7 @@ from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from vqafeat.video import iso_media, matroska
+from vqafeat.video import iso_media, matroska, mpeg_ts
 from vqafeat.video.iso_media import MOST_HEADER_BYTES, Cropping
 
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
@@ -22,7 +19,6 @@ _ASF_INDEX = bytes.fromhex("90080033b1e5cf1189f400a0c90349cb")
 _EBML = bytes.fromhex("1a45dfa3")
 _MXF_KEY, _MXF_PARTITION = bytes.fromhex("060e2b34"), bytes.fromhex("020501010d01020101")
 _ISO_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"uuid")
-_TRANSPORT_PACKETS = ((188, 0), (192, 4), (204, 0))  # bytes of a packet, and before its sync byte
 _OGG_VIDEO = (b"\x80theora", b"OVP80", b"\x01video", b"BBCD")
 
 
@@ -40,7 +36,7 @@ def cut_reason(path: Path) -> str | None:
 def states_sizes(path: Path) -> bool:
     """Return whether the container of a video file states the sizes of its pictures."""
     with path.open("rb") as file:
-        return _check_of(file.read(400)) not in (None, _mpeg_ts, _obu)
+        return _check_of(file.read(400)) not in (None, mpeg_ts.cut_reason, _obu)
 
 
 def container_cropping(path: Path, track: int) -> Cropping | None:
@@ -53,52 +49,6 @@ def container_cropping(path: Path, track: int) -> Cropping | None:
             return matroska.pixel_cropping(file, size, track) if start.startswith(_EBML) else None
         except (IndexError, ValueError, ZeroDivisionError):
             return None
-
-
-def transport_damage(path: Path, program_id: int) -> str | None:
-    """Return what is damaged in a stream of MPEG-TS, or None if all of its pictures are whole.
-
-    A continuity counter that jumps where a picture begins shows only that segments were joined.
-    """
-    last, missing = None, dict[int, int]()
-    with path.open("rb") as file:
-        size, offset = _transport_packet(file.read(400)) or _TRANSPORT_PACKETS[0]
-        file.seek(0)
-        while len(block := file.read(size * 65536)) >= size:
-            whole = block[: len(block) // size * size]
-            packets = np.frombuffer(whole, np.uint8).reshape(-1, size)[:, offset : offset + 188]
-            if (packets[:, 0] != 0x47).any():
-                return "a packet of MPEG-TS has no sync byte"
-            numbers = (packets[:, 1] & 0x1F).astype(int) * 256 + packets[:, 2]
-            has_payload = packets[:, 3] & 0x10 > 0
-            own = packets[(numbers == program_id) & has_payload]
-            if (own[:, 1] & 0x80).any():
-                return "a packet of MPEG-TS is marked as damaged"
-            counters = own[:, 3].astype(int) & 15
-            before = np.concatenate([counters[:1] - 1 if last is None else [last], counters[:-1]])[: len(own)]
-            jumps = (counters != (before + 1) % 16) & (counters != before)
-            if (jumps & (own[:, 1] & 0x40 == 0)).any():
-                return "packets are missing in the middle of a picture"
-            last = counters[-1] if len(own) else last
-            for number in np.unique(numbers[has_payload]):
-                _count_missing(packets[(numbers == number) & has_payload], int(number), missing)
-    cut = next((number for number, count in missing.items() if count > 0), None)
-    return None if cut is None else f"its last packet of stream {cut:#x} misses {missing[cut]} bytes"
-
-
-def _count_missing(packets: npt.NDArray[np.uint8], number: int, missing: dict[int, int]) -> None:
-    """Update how many bytes the last elementary packet of a stream lacks of the size that it states."""
-    payload = 184 - np.where(packets[:, 3] & 0x20, packets[:, 4].astype(int) + 1, 0)
-    if len(starts := np.flatnonzero(packets[:, 1] & 0x40)):
-        packets, payload = packets[starts[-1] :], payload[starts[-1] :]
-        header = bytes(packets[0][188 - max(payload[0], 0) :])
-        stated = int.from_bytes(header[4:6], "big") if header.startswith(b"\0\0\1") else 0
-        missing[number] = stated + 6 if stated else 0  # 0: as many as follow
-    missing[number] = missing.get(number, 0) - int(payload.sum())
-
-
-def _transport_packet(start: bytes) -> tuple[int, int] | None:
-    return next(((size, at) for size, at in _TRANSPORT_PACKETS if start[at::size][:2] == b"GG"), None)
 
 
 def _flv(file: BufferedReader, size: int) -> str | None:
@@ -237,11 +187,6 @@ def _dv(file: BufferedReader, size: int) -> str | None:
     return f"it ends in the middle of a frame, {size % frame} bytes into it" if size % frame else None
 
 
-def _mpeg_ts(file: BufferedReader, size: int) -> str | None:
-    packet, _ = _transport_packet(file.read(400)) or _TRANSPORT_PACKETS[0]
-    return f"it ends {size % packet} bytes into a packet of {packet}" if size % packet else None
-
-
 def _obu(file: BufferedReader, size: int) -> str | None:
     at = 0
     while at < size:
@@ -298,6 +243,6 @@ _CHECKS: dict[bytes, _Check] = {
 def _check_of(start: bytes) -> _Check | None:
     if start[4:8] in _ISO_BOXES:
         return iso_media.cut_reason
-    if _transport_packet(start):
-        return _mpeg_ts
+    if mpeg_ts.packet_form(start):
+        return mpeg_ts.cut_reason
     return next((check for mark, check in _CHECKS.items() if start.startswith(mark)), None)

@@ -9,7 +9,8 @@
 - Every frame that the decoder shows counts, whatever the header claims, at its time from the start of the
   file. Where a frame has no time stamp, its time is estimated by FFmpeg's rule, and `source` names it.
 - A file that was cut is refused by the sizes that its container states (`completeness.py`), by the error of
-  its decoder, or by a damaged packet or frame. A stated duration alone is no evidence.
+  its decoder, by a damaged packet or frame, or, without stated sizes, by FFmpeg's warnings about its last
+  packet. A stated duration alone is no evidence.
 """
 
 from collections.abc import Iterator
@@ -30,7 +31,8 @@ from av.video.stream import VideoStream
 
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
-from vqafeat.video.completeness import container_cropping, cut_reason, states_sizes, transport_damage
+from vqafeat.video import mpeg_ts
+from vqafeat.video.completeness import container_cropping, cut_reason, states_sizes
 from vqafeat.video.frame import CropFilter, DecodeLimits, Frame, is_full_range, layout_of
 
 RAW_SUFFIXES = (".yuv",)
@@ -94,7 +96,7 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame]:
         end_seconds, packets = 0.0, 0
-        if self._is_transport_stream and (reason := transport_damage(self.path, self._stream.id)):
+        if self._is_transport_stream and (reason := mpeg_ts.damage(self.path, self._stream.id)):
             raise self._broken(reason)
         try:
             for packet, pictures in self._decoded():
@@ -110,7 +112,7 @@ class VideoReader:
         if self._corrupt_frames:
             raise self._broken(f"{self._corrupt_frames} of its frames are damaged")
         if self._last_complaint:
-            raise self._broken(f"FFmpeg reports of its end: {self._last_complaint}")
+            raise self._broken(f"FFmpeg reports at its end: {self._last_complaint}")
         if not self._clock.seconds:
             raise VideoError("no-frames", f"'{self.path}' holds no frame that decodes.")
         self._refuse_early_end(packets, end_seconds)
@@ -181,11 +183,11 @@ class VideoReader:
         first, stream = self._first, self._stream
         if first is None:
             raise VideoError("no-frames", f"read the frames of '{self.path}' before its source.")
-        width, height = layout_of(first).shown_size
         steps = np.diff(self._clock.seconds)
         rate = stream.average_rate or stream.guessed_rate
         several = len(self._container.streams.video) > 1
         layout = layout_of(first)
+        width, height = layout.shown_size
         return {
             "codec": stream.codec_context.name,
             "width": width,
@@ -304,9 +306,8 @@ def open_container(path: Path, raw: RawGeometry | None, hardware: str | None = N
         container = cast(InputContainer, av.open(path.absolute(), mode="r", **options))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError("cannot-open", f"'{path}' cannot be opened: {error}.") from error
-    container.flags &= ~cast(
-        int, Flags.gen_pts.value
-    )  # time stamps that a container lacks are estimated here
+    # _Clock estimates the time stamps that a container lacks
+    container.flags &= ~cast(int, Flags.gen_pts.value)
     return container
 
 
