@@ -158,6 +158,11 @@ def test_video_reader__decodes_or_refuses_more_odd_files(shared_data: Path, fact
     assert seconds == sorted(set(seconds))
 
 
+def test_video_reader__says_that_a_picture_is_no_video(shared_data: Path) -> None:
+    with pytest.raises(VideoError, match=r"has no video stream \(streams: attached picture, audio\)"):
+        read(shared_data / "odd2" / "cover.mp3")
+
+
 def test_video_reader__takes_the_colour_track_of_an_image_sequence(shared_data: Path) -> None:
     frames, source = read(shared_data / "odd2" / "alpha_video.avif")
     assert [len(frames), source["stream_index"], source["pixel_format"]] == [1, 1, "yuv420p"]

@@ -126,9 +126,8 @@ class VideoReader:
                     return
                 packet = self._sound_packet(packet)
                 pictures = codec.decode(packet if packet.size else None)
-            if packet.size:
-                self._last_complaint = ""
-            self._last_complaint = next((text.strip() for _, _, text in messages), self._last_complaint)
+            earlier = "" if packet.size else self._last_complaint
+            self._last_complaint = next((text.strip() for _, _, text in messages), earlier)
             yield packet, pictures
 
     def _sound_packet(self, packet: "Packet[Any]") -> "Packet[Any]":
@@ -342,11 +341,12 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     """Return the video stream that FFmpeg's command line takes: the largest, default ones first."""
     streams = [item for item in container.streams.video if not item.disposition & Disposition.attached_pic]
     if not streams:
-        kinds = ", ".join(sorted({item.type for item in container.streams})) or "none at all"
-        raise VideoError("no-video-stream", f"'{path}' has no video stream (streams: {kinds}).")
+        kinds = {"attached picture" if item.type == "video" else item.type for item in container.streams}
+        shown = ", ".join(sorted(kinds)) or "none at all"
+        raise VideoError("no-video-stream", f"'{path}' has no video stream (streams: {shown}).")
     return max(streams, key=_preference)
 
 
 def _preference(stream: VideoStream) -> int:
-    pixels = stream.codec_context.width * stream.codec_context.height
-    return pixels + 5_000_000 * bool(stream.disposition & Disposition.default)
+    is_default = bool(stream.disposition & Disposition.default)
+    return stream.codec_context.width * stream.codec_context.height + 5_000_000 * is_default
