@@ -19,6 +19,7 @@ _ASF_INDEX = bytes.fromhex("90080033b1e5cf1189f400a0c90349cb")
 _EBML = bytes.fromhex("1a45dfa3")
 _MXF_KEY, _MXF_PARTITION = bytes.fromhex("060e2b34"), bytes.fromhex("020501010d01020101")
 _ISO_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"uuid")
+_DV_HEADER, _OBU_START = b"\x1f\x07\0", b"\x12\0\x0a"  # a delimiter, then a sequence header
 _OGG_VIDEO = (b"\x80theora", b"OVP80", b"\x01video", b"BBCD")
 
 
@@ -181,9 +182,7 @@ def _ivf(file: BufferedReader, size: int) -> str | None:
 
 
 def _dv(file: BufferedReader, size: int) -> str | None:
-    frame = (
-        144000 if file.read(4)[3] & 0x80 else 120000
-    )  # 625 or 525 lines; formats of higher rates: multiples
+    frame = 144000 if file.read(4)[3] & 0x80 else 120000  # 625 or 525 lines; DVCPRO's are multiples
     return f"it ends in the middle of a frame, {size % frame} bytes into it" if size % frame else None
 
 
@@ -192,15 +191,14 @@ def _obu(file: BufferedReader, size: int) -> str | None:
     while at < size:
         file.seek(at)
         header = file.read(10)
-        at += 2 if header[0] & 4 else 1  # with an extension
         if not header[0] & 2:  # without a size: to the end
             return None
-        length = 0
-        for shift, byte in enumerate(header[2 if header[0] & 4 else 1 :]):
-            at, length = at + 1, length | (byte & 0x7F) << 7 * shift
+        length, start = 0, 2 if header[0] & 4 else 1  # with an extension
+        for count, byte in enumerate(header[start:]):
+            length |= (byte & 0x7F) << 7 * count
             if not byte & 0x80:
                 break
-        at += length
+        at += start + count + 1 + length
     return f"a unit ends at byte {at} of {size}" if at > size else None
 
 
@@ -229,14 +227,7 @@ def _mxf(file: BufferedReader, size: int) -> str | None:
 _Check = Callable[[BufferedReader, int], str | None]
 _CHECKS: dict[bytes, _Check] = {
     **{_EBML: matroska.cut_reason, b"FLV": _flv, _ASF_HEADER: _asf, b"OggS": _ogg, b"GIF8": _gif},
-    **{
-        b"YUV4MPEG2": _y4m,
-        b"RIFF": _riff,
-        b"DKIF": _ivf,
-        _MXF_KEY: _mxf,
-        b"\x1f\x07\0": _dv,
-        b"\x12\0": _obu,
-    },
+    **{b"YUV4MPEG2": _y4m, b"RIFF": _riff, b"DKIF": _ivf, _MXF_KEY: _mxf, _DV_HEADER: _dv, _OBU_START: _obu},
 }
 
 

@@ -147,9 +147,8 @@ class VideoReader:
         picture = self._crop.apply(picture) if self._crop else picture
         first = self._first = self._first or picture
         if (picture.width, picture.height) != (first.width, first.height):
-            sizes = f"from {first.width}x{first.height} to {picture.width}x{picture.height}"
-            message = f"'{self.path}' changes {sizes} at frame {index}; split it by size."
-            raise VideoError("size-changes", message)
+            sizes = f"from {first.width}x{first.height} to {picture.width}x{picture.height} at frame {index}"
+            raise VideoError("size-changes", f"'{self.path}' changes {sizes}; split it by size.")
         self._limits.check_count(self.path, index + 1)
         # a stream that was joined in its middle opens with damaged frames; damage after those is a break
         self._sound = self._sound or not picture.is_corrupt
@@ -297,12 +296,10 @@ def open_container(path: Path, raw: RawGeometry | None, hardware: str | None = N
         return _opened_raw(path, raw)
     if reason := cut_reason(path):
         raise VideoError("breaks-midway", f"'{path}' is cut: {reason}; get the whole file.")
-    options = dict(_TAG_OPTIONS)
-    if hardware:
-        options["hwaccel"] = HWAccel(hardware, allow_software_fallback=False)
+    hwaccel = HWAccel(hardware, allow_software_fallback=False) if hardware else None
     try:
         # absolute, since FFmpeg takes what is before a colon for a protocol
-        container = cast(InputContainer, av.open(path.absolute(), mode="r", **options))
+        container = cast(InputContainer, av.open(path.absolute(), mode="r", hwaccel=hwaccel, **_TAG_OPTIONS))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError("cannot-open", f"'{path}' cannot be opened: {error}.") from error
     # _Clock estimates the time stamps that a container lacks
