@@ -24,6 +24,8 @@ CONTAINERS: dict[str, tuple[Codec, dict[str, str], str | None]] = {
     "ogv": (("libvpx", "yuv420p"), {}, None),
     "mxf": (("mpeg2video", "yuv420p"), {}, None),
     "gif": (("gif", "rgb8"), {}, None),
+    "nut": (H264, {}, None),
+    "apng": (("apng", "rgb24"), {}, None),
 }
 # those for which the guide lists cuts that cannot be detected
 OPEN_CONTAINERS: dict[str, tuple[Codec, dict[str, str], str | None]] = {

@@ -166,7 +166,7 @@ def test_cut_reason__mxf_without_its_last_bytes(
     assert any(part in str(cut_reason(path)) for part in reason.split("|"))
 
 
-@pytest.mark.parametrize("container", ["wmv", "flv", "mkv", "webm", "ogv", "mxf", "gif", "avi"])
+@pytest.mark.parametrize("container", ["wmv", "flv", "mkv", "webm", "ogv", "mxf", "gif", "avi", "nut"])
 def test_video_reader__takes_a_file_from_a_pipe(tmp_path: Path, container: str) -> None:
     """Their muxers could not go back to state sizes."""
     assert decoded(clip(tmp_path, container, pipe=True)) == 30

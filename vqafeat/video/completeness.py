@@ -20,6 +20,7 @@ _EBML = bytes.fromhex("1a45dfa3")
 _MXF_KEY, _MXF_PARTITION = bytes.fromhex("060e2b34"), bytes.fromhex("020501010d01020101")
 _ISO_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"uuid")
 _DV_HEADER, _OBU_START = b"\x1f\x07\0", b"\x12\0\x0a"  # a delimiter, then a sequence header
+_NUT_INDEX = bytes.fromhex("4e58dd672f23e64e")
 _OGG_VIDEO = (b"\x80theora", b"OVP80", b"\x01video", b"BBCD")
 
 
@@ -186,6 +187,23 @@ def _dv(file: BufferedReader, size: int) -> str | None:
     return f"it ends in the middle of a frame, {size % frame} bytes into it" if size % frame else None
 
 
+def _nut(file: BufferedReader, size: int) -> str | None:
+    file.seek(max(0, size - 12))
+    file.seek(max(0, size - int.from_bytes(file.read(8), "big")))
+    return None if file.read(8) == _NUT_INDEX else "its index at the end is missing"
+
+
+def _png(file: BufferedReader, size: int) -> str | None:
+    at = 8
+    while at < size:
+        file.seek(at)
+        header = file.read(8)
+        at += 12 + int.from_bytes(header[:4], "big")
+        if header[4:] == b"IEND" and at <= size:
+            return None
+    return f"it ends without its last chunk, at byte {size}"
+
+
 def _obu(file: BufferedReader, size: int) -> str | None:
     at = 0
     while at < size:
@@ -228,6 +246,7 @@ _Check = Callable[[BufferedReader, int], str | None]
 _CHECKS: dict[bytes, _Check] = {
     **{_EBML: matroska.cut_reason, b"FLV": _flv, _ASF_HEADER: _asf, b"OggS": _ogg, b"GIF8": _gif},
     **{b"YUV4MPEG2": _y4m, b"RIFF": _riff, b"DKIF": _ivf, _MXF_KEY: _mxf, _DV_HEADER: _dv, _OBU_START: _obu},
+    **{b"nut/multimedia container\0": _nut, b"\x89PNG\r\n\x1a\n": _png},
 }
 
 
