@@ -1,4 +1,4 @@
-"""Decoding processes that crash, hang and are killed, beside videos that must not notice."""
+"""Decoding processes that crash, hang and are killed, next to videos that are not affected."""
 
 import os
 import signal

@@ -1,7 +1,7 @@
-"""Whether a video file was cut, by the sizes that its container states.
+"""Detect cut video files by the sizes that their containers state.
 
-A box, cluster, page, packet or index that states more bytes than the file has is evidence. A stated duration
-is none, because editors leave it stale. Each check reads only headers, and returns what is missing or None.
+A file is cut if a box, cluster, page, packet or index states more bytes than it has. A stated duration proves
+nothing, because editing tools leave it stale. Each check reads only headers and returns what is missing.
 """
 
 import struct
@@ -90,7 +90,7 @@ def _asf(file: BufferedReader, size: int) -> str | None:
 
 
 def _ends_with_asf_index(file: BufferedReader, size: int, packet: int) -> bool:
-    """Return whether an index object follows the packets, whose data the file is at, and is whole."""
+    """Return whether a whole index follows the packets, which begin at the position of the file."""
     for at in range(file.tell(), size, packet):
         file.seek(at)
         header = file.read(24)

@@ -52,7 +52,7 @@ def damage(path: Path, program_id: int) -> str | None:
 
 
 def _count_missing(packets: npt.NDArray[np.uint8], number: int, missing: dict[int, int]) -> None:
-    """Update how many bytes the last elementary packet of a stream lacks of the size that it states."""
+    """Count the bytes that the last elementary packet of a stream lacks of its stated size."""
     payload = 184 - np.where(packets[:, 3] & 0x20, packets[:, 4].astype(int) + 1, 0)
     if len(starts := np.flatnonzero(packets[:, 1] & 0x40)):
         packets, payload = packets[starts[-1] :], payload[starts[-1] :]

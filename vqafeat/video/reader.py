@@ -41,7 +41,7 @@ _TAG_OPTIONS: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version
 
 
 def decoder_identity() -> str:
-    """Return what pixel values depend on: versions of the decoder's libraries, conversion to RGB."""
+    """Describe what pixel values depend on: the versions of FFmpeg's libraries, the conversion to RGB."""
     versions = {name: ".".join(map(str, av.library_versions[name])) for name in ("libavcodec", "libswscale")}
     return (
         f"PyAV {av.__version__} (libavcodec {versions['libavcodec']}, libswscale {versions['libswscale']}), "
@@ -131,7 +131,7 @@ class VideoReader:
             yield packet, pictures
 
     def _sound_packet(self, packet: "Packet[Any]") -> "Packet[Any]":
-        """Return a packet that is not damaged; joined MPEG-TS segments only look so, by their counters."""
+        """Refuse a damaged packet; where MPEG-TS segments were joined, whole packets are marked so, too."""
         if not packet.is_corrupt:
             return packet
         if not self._is_transport_stream:
