@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.fits import FAST, small_fit
 from tests.helpers.stores import tiny_features
-from vqafeat.errors import ArgumentError
+from vqafeat.backbones.feature_set import build_extractors
+from vqafeat.errors import ArgumentError, VideoError
 from vqafeat.evaluation.model import Model
 from vqafeat.evaluation.predict import ScoreChecks, Scorer
 from vqafeat.store import FeatureStore
@@ -139,3 +141,15 @@ def test_scorer__refuses_features_of_no_known_backbone(model: Model) -> None:
         ArgumentError, match=r"features 'foreign', which are of no known backbone, so it cann"
     ):
         Scorer(Model(config, model.heads), {})
+
+
+def test_scorer__no_score_without_the_features_of_one_network(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extractors = build_extractors(
+        ["resnet18", "squeezenet1_0"], dict.fromkeys(["resnet18", "squeezenet1_0"], "random")
+    )
+    monkeypatch.setattr("vqafeat.evaluation.predict._build_extractors", lambda model, weights: extractors)
+    clip = write_clip(tmp_path / "small.mp4", noise_frames(2, 16, 16))
+    with pytest.raises(VideoError, match="'squeezenet1_0' takes no side below 21 samples"):
+        Scorer(model, {}, any_features=True).score(clip)

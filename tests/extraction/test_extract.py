@@ -126,6 +126,39 @@ def test_extract__skips_videos_that_are_too_small_or_gone(tmp_path: Path) -> Non
     assert summary.extracted == 1
 
 
+def test_extract__a_network_that_refuses_costs_only_itself(videos: Path, tmp_path: Path) -> None:
+    write_clip(videos / "b.mp4", noise_frames(3, 16, 16))
+    pair, log = ("squeezenet1_0", "resnet18"), tmp_path / "v.failures.jsonl"
+    summary = run(videos, tmp_path / "v.zarr", pair)
+    assert (summary.extracted, summary.frames) == (2, 13)
+    (failure,) = summary.failures
+    assert (failure.video, failure.kind, failure.feature_sets) == ("b.mp4", "too-small", ("squeezenet1_0",))
+    assert "'squeezenet1_0' takes no side below 21 samples" in failure.message
+    assert read_failure_log(log) == [failure]
+    store = FeatureStore.open(tmp_path / "v.zarr")
+    assert store.complete_videos("resnet18") == NAMES
+    assert store.complete_videos("squeezenet1_0") == ["a.mp4", "c.mp4"]
+    alone = FeatureStore.open(tmp_path / "v.zarr").read("resnet18", "b.mp4")
+    run(videos, tmp_path / "alone.zarr", ("resnet18",))
+    expected = FeatureStore.open(tmp_path / "alone.zarr").read("resnet18", "b.mp4")
+    np.testing.assert_array_equal(alone.values, expected.values)
+    again = run(videos, tmp_path / "v.zarr", pair)
+    assert (again.extracted, again.skipped, again.failures) == (0, 2, (failure,))
+    assert run(videos, tmp_path / "v.zarr", ("resnet18",)).skipped == 3
+    assert read_failure_log(log) == [failure]
+
+
+def test_extract__names_every_feature_set_if_all_networks_refuse(videos: Path, tmp_path: Path) -> None:
+    write_clip(videos / "b.mp4", noise_frames(3, 16, 16))
+    pair = ("squeezenet1_0", "squeezenet1_0@crops768")
+    (failure,) = run(videos, tmp_path / "v.zarr", pair).failures
+    assert failure.feature_sets == pair
+    (failure,) = run(videos, tmp_path / "v.zarr", pair[:1]).failures
+    assert failure.feature_sets == pair[:1]
+    logged = [item.feature_sets for item in read_failure_log(tmp_path / "v.failures.jsonl")]
+    assert logged == [pair[1:], pair[:1]]
+
+
 def test_read_failure_log__ignores_a_half_written_line(videos: Path, tmp_path: Path) -> None:
     (tmp_path / "v.failures.jsonl").write_text(
         '{"video": "x.mp4", "path": "", "kind": "missing", "message": "m"}\n{"video": "y.m'

@@ -103,6 +103,19 @@ def test_extract_video__refuses_rows_beyond_float16_with_the_next_step(clip: Pat
     assert caught.value.kind == "not-finite"
 
 
+def test_extract_video__refuses_only_the_rows_that_are_not_finite(clip: Path) -> None:
+    broken, whole = build_extractors(["resnet18", "squeezenet1_0"], RANDOM)
+    with torch.no_grad():
+        for parameter in broken.loaded.network.parameters():
+            parameter.mul_(3)
+    task = VideoTask(clip.name, clip, None, ("resnet18", "squeezenet1_0"))
+    with Pipeline([broken, whole], Resources(workers=0)) as pipeline:
+        (result,) = pipeline.results([task])
+        assert list(result.extracted().features) == ["squeezenet1_0"]
+    assert list(result.refused) == ["resnet18"]
+    assert "features 'resnet18' of" in str(result.refusal)
+
+
 MIXED = [
     "resnet18",
     "resnet18:stages",
@@ -256,6 +269,11 @@ def test_pipeline__refuses_a_video_too_large_for_its_clips_and_continues(
             except VideoError as error:
                 ends[result.task.name] = error.kind
     assert ends == {"large.mp4": "over-memory", "1.mp4": 32}
+    with_other = build_extractors(["slowfast-fast", "squeezenet1_0@crops768"], MIXED_WEIGHTS)
+    with Pipeline(with_other, Resources(workers=0, memory_bytes=used_bytes() + (120 << 20))) as pipeline:
+        (result,) = pipeline.results(tasks_of([large], with_other))
+    assert list(result.extracted().features) == ["squeezenet1_0@crops768"]
+    assert {name: error.kind for name, error in result.refused.items()} == {"slowfast-fast": "over-memory"}
 
 
 def test_build_extractors__names_wrong_arguments() -> None:

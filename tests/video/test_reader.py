@@ -10,13 +10,16 @@ from pathlib import Path
 
 import av
 import av.filter
+import av.video.format
 import numpy as np
 import numpy.typing as npt
 import pytest
+from av.stream import Disposition
 
 from tests.helpers.clips import noise_frames, write_clip
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import ArgumentError, VideoError
+from vqafeat.training.frame_sampling import VideoRows, sampling_named
 from vqafeat.video import DecodeJob, VideoEnd, VideoFailed, decode_here
 from vqafeat.video.frame import DecodeLimits, Frame
 from vqafeat.video.reader import VideoReader, decoder_identity
@@ -155,9 +158,56 @@ def test_video_reader__decodes_or_refuses_more_odd_files(shared_data: Path, fact
     assert seconds == sorted(set(seconds))
 
 
+def test_video_reader__says_that_a_picture_is_no_video(shared_data: Path) -> None:
+    with pytest.raises(VideoError, match=r"has no video stream \(streams: attached picture, audio\)"):
+        read(shared_data / "odd2" / "cover.mp3")
+
+
 def test_video_reader__takes_the_colour_track_of_an_image_sequence(shared_data: Path) -> None:
     frames, source = read(shared_data / "odd2" / "alpha_video.avif")
     assert [len(frames), source["stream_index"], source["pixel_format"]] == [1, 1, "yuv420p"]
+
+
+def two_streams(path: Path, sizes: list[tuple[int, int]], default: int | None, attached: int | None) -> Path:
+    """Write a video of several streams, of which one may be the default and one an attached picture."""
+    options = {"default_mode": "passthrough"} if path.suffix == ".mkv" else {}
+    with av.open(path, "w", options=options) as container:
+        streams = []
+        for number, (width, height) in enumerate(sizes):
+            stream = container.add_stream("mjpeg", rate=25)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuvj420p"
+            flags = [Disposition.default] if number == default else []
+            flags += [Disposition.attached_pic] if number == attached else []
+            stream.disposition = sum(map(int, flags))
+            streams.append(stream)
+        for stream in streams:
+            picture = av.VideoFrame(stream.width, stream.height, "yuvj420p")
+            container.mux(stream.encode(picture))
+            container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("default", "attached", "index"), [(None, None, 1), (0, None, 0), (1, None, 1), (None, 1, 0)]
+)
+def test_video_stream__is_the_one_that_ffmpeg_takes(
+    tmp_path: Path, default: int | None, attached: int | None, index: int
+) -> None:
+    """The default one, else the largest, and no attached picture."""
+    name = "two.mkv" if attached is None else "two.mp4"
+    path = two_streams(tmp_path / name, [(32, 16), (64, 48)], default, attached)
+    _, source = read(path)
+    assert (source["width"], source["stream_index"]) == ((32, 64)[index], index)
+
+
+def test_sampling__takes_frames_of_an_avi_at_a_rate(shared_data: Path) -> None:
+    """100 frames at 25 Hz, whose times are estimated, are 20 at 5 Hz."""
+    frames, _ = read(shared_data / "odd2" / "h264_bframes.avi")
+    seconds = np.array([frame.seconds for frame in frames])
+    rows = sampling_named("rate-5").rows(VideoRows("a.avi", len(seconds), lambda: seconds))
+    assert rows is not None
+    np.testing.assert_allclose(np.diff(seconds[rows]), 0.2, atol=0.041)
+    assert len(rows) == 20
 
 
 def test_source__names_the_frames_whose_times_are_estimated(shared_data: Path) -> None:
@@ -165,35 +215,21 @@ def test_source__names_the_frames_whose_times_are_estimated(shared_data: Path) -
     assert [source["times"], source["estimated_frames"]] == ["partly estimated", [[0, 99]]]
 
 
-PIXEL_FORMATS = [
-    *[
-        "yuv410p",
-        "yuv411p",
-        "yuv422p",
-        "yuv440p",
-        "yuv444p",
-        "nv12",
-        "nv21",
-        "nv16",
-        "p010le",
-        "gray",
-        "monow",
-    ],
-    *["yuv420p9le", "yuv420p10le", "yuv420p12be", "yuv420p16le", "yuv422p10le", "yuv444p12le", "yuvj420p"],
-    *[
-        "yuva420p",
-        "rgb24",
-        "bgr24",
-        "rgba",
-        "0rgb",
-        "rgb565le",
-        "gbrp",
-        "gbrp10le",
-        "rgb48le",
-        "yuyv422",
-        "bgr8",
-    ],
-]
+def writable(pixel_format: str) -> bool:
+    """Return whether swscale writes a pixel format, and reads it again."""
+    try:
+        picture = av.VideoFrame(8, 8, "rgb24").reformat(format=pixel_format)
+        return picture.reformat(format="rgb24").width == 8
+    except (av.FFmpegError, OSError):
+        return False
+
+
+PIXEL_FORMATS = sorted(filter(writable, av.video.format.names))
+
+
+def test_pixel_formats__are_those_of_ffmpeg() -> None:
+    assert len(PIXEL_FORMATS) >= 190
+    assert {"nv12", "yuv420p10le", "yuva420p", "gbrp10le", "yuyv422", "xyz12le"} <= set(PIXEL_FORMATS)
 
 
 @pytest.mark.parametrize("size", [(64, 48), (63, 47)])

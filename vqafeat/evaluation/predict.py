@@ -179,7 +179,10 @@ class Scorer:
         with Pipeline(self._extractors, resources) as pipeline:
             for result in pipeline.results(tasks):
                 try:
-                    scored[int(result.task.name)] = self._scored(result.task.file, result.extracted())
+                    video = result.extracted()
+                    if result.refusal is not None:
+                        raise result.refusal
+                    scored[int(result.task.name)] = self._scored(result.task.file, video)
                 except VideoError as error:
                     scored[int(result.task.name)] = error
                 while position in scored:

@@ -108,7 +108,10 @@ def extract_features(
     with store.exclusive():
         for extractor in extractors:
             store.add_feature_set(extractor.feature_set, extractor.identity)
-        tally = _tally(dataset, missing, store, progress)
+        names = [extractor.feature_set for extractor in extractors]
+        attempted = [*missing, *(video.name for video in dataset.videos)]
+        log = FailureLog(failure_log_path(store.path), attempted, names)
+        tally = _tally(log, missing, progress)
         tasks = pending_tasks(dataset, store, extractors, tally)
         if cluster is not None:
             from vqafeat.extraction.ray_backend import extract_on_ray
@@ -171,9 +174,8 @@ def _builder(
     return partial(build_extractors, names, dict(weights), dtype, precision)
 
 
-def _tally(dataset: Dataset, missing: Sequence[str], store: FeatureStore, progress: Progress | None) -> Tally:
-    attempted = [*missing, *(video.name for video in dataset.videos)]
-    tally = Tally(FailureLog(failure_log_path(store.path), attempted), progress)
+def _tally(log: FailureLog, missing: Sequence[str], progress: Progress | None) -> Tally:
+    tally = Tally(log, progress)
     for name in missing:
         error = VideoError("missing", f"'{name}' was not found below the root of the data set.")
         tally.add(ExtractionSummary.failed(name, "", error))
@@ -243,7 +245,7 @@ def _write_video(store: FeatureStore, state: VideoState) -> ExtractionSummary:
     try:
         video = state.extracted()
     except VideoError as error:
-        return ExtractionSummary.failed(name, state.task.path, error)
+        return ExtractionSummary.failed(name, state.task.path, error, tuple(state.refused))
     digest, stored = video.table.source["sha256"], store.source(name)
     with translate_write_errors(store.path):
         # frames that other feature sets refer to already are left in place, so that a stop in between never
@@ -252,7 +254,10 @@ def _write_video(store: FeatureStore, state: VideoState) -> ExtractionSummary:
             store.write_frames(name, video.table)
         for feature_set, features in video.features.items():
             store.write_features(feature_set, name, features, digest)
-    return ExtractionSummary(extracted=1, frames=len(video.table.seconds))
+    summary = ExtractionSummary(frames=len(video.table.seconds))
+    if state.refusal is None:
+        return replace(summary, extracted=1)
+    return summary + ExtractionSummary.failed(name, state.task.path, state.refusal, tuple(state.refused))
 
 
 @dataclass(frozen=True)

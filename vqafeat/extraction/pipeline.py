@@ -76,6 +76,7 @@ class VideoState:
         self.task, self.frames = task, frames
         self.size: Size = (0, 0)  # (height, width), once a frame was seen
         self.ended = self.miscounted = False
+        self.refused: dict[str, VideoError] = {}  # feature set → why its network does not take the video
         self._networks, self._batchers, self._uploader = networks, batchers, uploader
         self._budget, self._folder = budget, folder
         self._collectors: list[FrameCollector | ClipBatcher] = []  # empty once the last frame was seen
@@ -103,8 +104,17 @@ class VideoState:
         waiting = any(buffer.waiting for buffer in self._buffers)
         return self.ended and (self.error is not None or not waiting)
 
+    @property
+    def refusal(self) -> VideoError | None:
+        """Why feature sets are missing from a video that is done."""
+        errors = list(self.refused.values())
+        return VideoError(errors[0].kind, " ".join(dict.fromkeys(map(str, errors)))) if errors else None
+
     def extracted(self) -> ExtractedVideo:
-        """Return the frames and features of a video that is done; rows are fetched from the device."""
+        """Return the frames and features of a video that is done; rows are fetched from the device.
+
+        Feature sets that are `refused` are missing; VideoError is raised if all are.
+        """
         if self.error is not None or self._table is None:
             raise self.error or VideoError("no-frames", f"'{self.task.path}' was not decoded.")
         features: dict[str, VideoFeatures] = {}
@@ -115,7 +125,10 @@ class VideoState:
                 if not features[name].finite:
                     message = f"features '{name}' of '{self.task.path}' are not finite as {values.dtype}"
                     hint = "store them with --dtype float32, or check the weights"
-                    raise VideoError("not-finite", f"{message}; {hint}.")
+                    self.refused[name] = VideoError("not-finite", f"{message}; {hint}.")
+                    del features[name]
+        if not features and self.refusal is not None:
+            raise self.refusal
         return ExtractedVideo(self._table, features)
 
     @torch.inference_mode()
@@ -154,12 +167,17 @@ class VideoState:
 
     def _begin(self, height: int, width: int) -> None:
         self.size = (height, width)
+        accepted: list[Network] = []
         for network in self._networks:
-            name, smallest = network.backbone.name, network.backbone.smallest_side
-            if min(network.view.size(height, width)) < smallest:
-                limit = f"'{name}' takes no side below {smallest} samples"
-                raise VideoError("too-small", f"'{self.task.path}' is {width}x{height}; {limit}.")
-        self._budget.check(self._networks, height, width, self.task.path)
+            try:
+                self._check(network, accepted)
+                accepted.append(network)
+            except VideoError as error:
+                names = (item.feature_set for item in network.extractors)
+                self.refused |= {name: error for name in names if name in self.task.feature_sets}
+        if not accepted and self.refusal is not None:
+            raise self.refusal
+        self._networks = accepted
         for network in self._networks:
             dtypes = {
                 item.feature_set: getattr(torch, str(item.dtype))
@@ -174,6 +192,15 @@ class VideoState:
             rule = network.frame_rule.frame_indices
             indices = None if rule is None else rule(self.frames or 0)
             self._collectors.append(FrameCollector(self._batchers[network], buffer, indices))
+
+    def _check(self, network: Network, others: Sequence[Network]) -> None:
+        """Refuse frames that are too small for a network, or too large for it next to the others."""
+        height, width = self.size
+        name, smallest = network.backbone.name, network.backbone.smallest_side
+        if min(network.view.size(height, width)) < smallest:
+            limit = f"'{name}' takes no side below {smallest} samples"
+            raise VideoError("too-small", f"'{self.task.path}' is {width}x{height}; {limit}.")
+        self._budget.check([*others, network], height, width, self.task.path)
 
     def _finish(self, end: VideoEnd) -> None:
         total = len(self._seconds)

@@ -4,7 +4,7 @@ import json
 import operator
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Failure:
-    """A video that could not be extracted; one line of the failure log."""
+    """A video that could not be extracted; one line of the failure log.
+
+    Attributes:
+        feature_sets: those whose networks refuse the video; others are stored. Empty if no frame is readable.
+    """
 
     video: str
     path: str
     kind: str
     message: str
+    feature_sets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,11 @@ class ExtractionSummary:
     frames: int = 0
 
     @classmethod
-    def failed(cls, video: str, path: object, error: VideoError) -> "ExtractionSummary":
-        """Return the summary of one video that failed."""
-        return cls(failures=(Failure(video, str(path), error.kind, str(error)),))
+    def failed(
+        cls, video: str, path: object, error: VideoError, feature_sets: tuple[str, ...] = ()
+    ) -> "ExtractionSummary":
+        """Return the summary of one video that failed, for some feature sets or as a whole."""
+        return cls(failures=(Failure(video, str(path), error.kind, str(error), feature_sets),))
 
     def __add__(self, other: "ExtractionSummary") -> "ExtractionSummary":
         return ExtractionSummary(*map(operator.add, vars(self).values(), vars(other).values()))
@@ -96,22 +103,26 @@ class Tally:
 class FailureLog:
     """A file next to the store with one line for each video that failed, in this run or an earlier one.
 
-    What earlier runs logged about the videos that are `attempted` now is removed.
+    What earlier runs logged about the videos and feature sets that are `attempted` now is removed.
     """
 
-    def __init__(self, path: StorePath, attempted: Sequence[str]) -> None:
+    def __init__(self, path: StorePath, attempted: Sequence[str], feature_sets: Sequence[str] = ()) -> None:
         self.path = path
-        names = set(attempted)
-        earlier = [failure for failure in read_failure_log(path) if failure.video not in names]
+        videos, earlier = set(attempted), read_failure_log(path)
         self._lines: list[str] = []
         with translate_write_errors(path):
             path.unlink(missing_ok=True)
         for failure in earlier:
-            self.add(failure)
+            others = tuple(name for name in failure.feature_sets if name not in feature_sets)
+            if failure.video not in videos:
+                self.add(failure)
+            elif others:
+                self.add(replace(failure, feature_sets=others))
 
     def add(self, failure: Failure) -> None:
         """Append a failure."""
-        self._lines.append(json.dumps(asdict(failure)) + "\n")
+        fields = {key: value for key, value in asdict(failure).items() if value != ()}
+        self._lines.append(json.dumps(fields) + "\n")
         with translate_write_errors(self.path):
             if isinstance(self.path, Path):
                 with self.path.open("a") as file:
@@ -127,5 +138,6 @@ def read_failure_log(path: StorePath) -> list[Failure]:
     failures = []
     for line in path.read_text(errors="replace").splitlines():
         with suppress(ValueError, TypeError):
-            failures.append(Failure(**json.loads(line)))
+            fields = json.loads(line)
+            failures.append(Failure(**{**fields, "feature_sets": tuple(fields.get("feature_sets", ()))}))
     return failures

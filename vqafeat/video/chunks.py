@@ -17,7 +17,7 @@ from vqafeat.video.frame import DecodeLimits, Frame
 from vqafeat.video.frame_layout import FrameLayout
 from vqafeat.video.reader import VideoReader
 
-CHUNK_BYTES = 8 << 20  # large enough that messages cost nothing, small enough that the first comes soon
+CHUNK_BYTES = 8 << 20  # large enough that messages cost nothing, small enough that the first arrives soon
 LONGEST_CHUNK = 16
 
 Buffer = npt.NDArray[np.uint8]

@@ -1,7 +1,7 @@
-"""Whether a video file was cut, by the sizes that its container states.
+"""Detect cut video files by the sizes that their containers state.
 
-A box, cluster, page, packet or index that states more bytes than the file has is evidence. A stated duration
-is none, because editors leave it stale. Each check reads only headers, and returns what is missing or None.
+A file is cut if a box, cluster, page, packet or index states more bytes than it has. A stated duration proves
+nothing, because editing tools leave it stale. Each check reads only headers and returns what is missing.
 """
 
 import struct
@@ -9,18 +9,18 @@ from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 
-import numpy as np
-
-from vqafeat.video import iso_media, matroska
+from vqafeat.video import iso_media, matroska, mpeg_ts
 from vqafeat.video.iso_media import MOST_HEADER_BYTES, Cropping
 
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+_ASF_INDEX = bytes.fromhex("90080033b1e5cf1189f400a0c90349cb")
 _EBML = bytes.fromhex("1a45dfa3")
-_MXF_KEY = bytes.fromhex("060e2b34")
+_MXF_KEY, _MXF_PARTITION = bytes.fromhex("060e2b34"), bytes.fromhex("020501010d01020101")
 _ISO_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"uuid")
-_TRANSPORT_PACKETS = ((188, 0), (192, 4), (204, 0))  # bytes of a packet, and before its sync byte
+_DV_HEADER, _OBU_START = b"\x1f\x07\0", b"\x12\0\x0a"  # a delimiter, then a sequence header
+_NUT_INDEX = bytes.fromhex("4e58dd672f23e64e")
 _OGG_VIDEO = (b"\x80theora", b"OVP80", b"\x01video", b"BBCD")
 
 
@@ -35,6 +35,12 @@ def cut_reason(path: Path) -> str | None:
             return None  # a header that makes no sense: the decoder says so
 
 
+def states_sizes(path: Path) -> bool:
+    """Return whether the container of a video file states the sizes of its pictures."""
+    with path.open("rb") as file:
+        return _check_of(file.read(400)) not in (None, mpeg_ts.cut_reason, _obu)
+
+
 def container_cropping(path: Path, track: int) -> Cropping | None:
     """Return how a container crops the picture of a track: `clap` of MP4 and MOV, PixelCrop of Matroska."""
     with path.open("rb") as file:
@@ -45,37 +51,6 @@ def container_cropping(path: Path, track: int) -> Cropping | None:
             return matroska.pixel_cropping(file, size, track) if start.startswith(_EBML) else None
         except (IndexError, ValueError, ZeroDivisionError):
             return None
-
-
-def transport_damage(path: Path, program_id: int) -> str | None:
-    """Return what is damaged in a stream of MPEG-TS, or None if all of its pictures are whole.
-
-    A continuity counter that jumps where a picture begins shows only that segments were joined.
-    """
-    last = None
-    with path.open("rb") as file:
-        size, offset = _transport_packet(file.read(400)) or _TRANSPORT_PACKETS[0]
-        file.seek(0)
-        while len(block := file.read(size * 65536)) >= size:
-            whole = block[: len(block) // size * size]
-            packets = np.frombuffer(whole, np.uint8).reshape(-1, size)[:, offset : offset + 4].astype(int)
-            if (packets[:, 0] != 0x47).any():
-                return "a packet of MPEG-TS has no sync byte"
-            is_own = (packets[:, 1] & 0x1F) * 256 + packets[:, 2] == program_id
-            own = packets[is_own & (packets[:, 3] & 0x10 > 0)]  # with payload
-            if (own[:, 1] & 0x80).any():
-                return "a packet of MPEG-TS is marked as damaged"
-            counters = own[:, 3] & 15
-            before = np.concatenate([counters[:1] - 1 if last is None else [last], counters[:-1]])[: len(own)]
-            jumps = (counters != (before + 1) % 16) & (counters != before)
-            if (jumps & (own[:, 1] & 0x40 == 0)).any():
-                return "packets are missing in the middle of a picture"
-            last = counters[-1] if len(own) else last
-    return None
-
-
-def _transport_packet(start: bytes) -> tuple[int, int] | None:
-    return next(((size, at) for size, at in _TRANSPORT_PACKETS if start[at::size][:2] == b"GG"), None)
 
 
 def _flv(file: BufferedReader, size: int) -> str | None:
@@ -109,9 +84,19 @@ def _asf(file: BufferedReader, size: int) -> str | None:
     length = int.from_bytes(data[16:24], "little")
     if data[:16] == _ASF_DATA and length and start + length > size:
         return f"its data end at byte {start + length} of {size}"
-    if flags & 1 and packet and (size - start - 50) % packet:
+    if flags & 1 and packet and (size - start - 50) % packet and not _ends_with_asf_index(file, size, packet):
         return f"it ends in the middle of a packet of {packet} bytes"
     return None
+
+
+def _ends_with_asf_index(file: BufferedReader, size: int, packet: int) -> bool:
+    """Return whether a whole index follows the packets, which begin at the position of the file."""
+    for at in range(file.tell(), size, packet):
+        file.seek(at)
+        header = file.read(24)
+        if header.startswith(_ASF_INDEX):
+            return at + int.from_bytes(header[16:24], "little") <= size
+    return False
 
 
 def _ogg(file: BufferedReader, size: int) -> str | None:
@@ -197,13 +182,46 @@ def _ivf(file: BufferedReader, size: int) -> str | None:
     return None
 
 
-def _mpeg_ts(file: BufferedReader, size: int) -> str | None:
-    packet, _ = _transport_packet(file.read(400)) or _TRANSPORT_PACKETS[0]
-    return f"it ends {size % packet} bytes into a packet of {packet}" if size % packet else None
+def _dv(file: BufferedReader, size: int) -> str | None:
+    frame = 144000 if file.read(4)[3] & 0x80 else 120000  # 625 or 525 lines; DVCPRO's are multiples
+    return f"it ends in the middle of a frame, {size % frame} bytes into it" if size % frame else None
+
+
+def _nut(file: BufferedReader, size: int) -> str | None:
+    file.seek(max(0, size - 12))
+    file.seek(max(0, size - int.from_bytes(file.read(8), "big")))
+    return None if file.read(8) == _NUT_INDEX else "its index at the end is missing"
+
+
+def _png(file: BufferedReader, size: int) -> str | None:
+    at = 8
+    while at < size:
+        file.seek(at)
+        header = file.read(8)
+        at += 12 + int.from_bytes(header[:4], "big")
+        if header[4:] == b"IEND" and at <= size:
+            return None
+    return f"it ends without its last chunk, at byte {size}"
+
+
+def _obu(file: BufferedReader, size: int) -> str | None:
+    at = 0
+    while at < size:
+        file.seek(at)
+        header = file.read(10)
+        if not header[0] & 2:  # without a size: to the end
+            return None
+        length, start = 0, 2 if header[0] & 4 else 1  # with an extension
+        for count, byte in enumerate(header[start:]):
+            length |= (byte & 0x7F) << 7 * count
+            if not byte & 0x80:
+                break
+        at += start + count + 1 + length
+    return f"a unit ends at byte {at} of {size}" if at > size else None
 
 
 def _mxf(file: BufferedReader, size: int) -> str | None:
-    at = 0
+    at, needs_footer = 0, False
     while at < size:
         file.seek(at)
         key = file.read(25)
@@ -214,24 +232,27 @@ def _mxf(file: BufferedReader, size: int) -> str | None:
         content = at + 17 + extra
         if content + length > size:
             return f"a packet ends at byte {content + length} of {size}"
-        if key[13:14] == b"\x02" and key[4:13] == bytes.fromhex("020501010d01020101") and length >= 32:
+        if key[4:13] == _MXF_PARTITION and key[13] == 2 and length >= 32:
+            needs_footer = key[14] in (1, 3)  # an open header is completed by the footer
             file.seek(content + 24)
             if (footer := int.from_bytes(file.read(8), "big")) >= size:
                 return f"its footer is at byte {footer} of {size}"
+        needs_footer &= key[4:14] != _MXF_PARTITION + b"\x04"
         at = content + length
-    return None
+    return "its footer is missing" if needs_footer else None
 
 
 _Check = Callable[[BufferedReader, int], str | None]
 _CHECKS: dict[bytes, _Check] = {
     **{_EBML: matroska.cut_reason, b"FLV": _flv, _ASF_HEADER: _asf, b"OggS": _ogg, b"GIF8": _gif},
-    **{b"YUV4MPEG2": _y4m, b"RIFF": _riff, b"DKIF": _ivf, _MXF_KEY: _mxf},
+    **{b"YUV4MPEG2": _y4m, b"RIFF": _riff, b"DKIF": _ivf, _MXF_KEY: _mxf, _DV_HEADER: _dv, _OBU_START: _obu},
+    **{b"nut/multimedia container\0": _nut, b"\x89PNG\r\n\x1a\n": _png},
 }
 
 
 def _check_of(start: bytes) -> _Check | None:
     if start[4:8] in _ISO_BOXES:
         return iso_media.cut_reason
-    if _transport_packet(start):
-        return _mpeg_ts
+    if mpeg_ts.packet_form(start):
+        return mpeg_ts.cut_reason
     return next((check for mark, check in _CHECKS.items() if start.startswith(mark)), None)

@@ -118,11 +118,8 @@ def orientation(picture: VideoFrame) -> tuple[int, bool]:
 def _converted(picture: VideoFrame) -> npt.NDArray[np.uint8]:
     try:
         # FFmpeg's command line interpolates chroma so; PyAV would by BILINEAR
-        return (
-            picture.reformat(format="rgb24", interpolation="BICUBIC")
-            .to_ndarray()
-            .astype(np.uint8, copy=False)
-        )
+        rgb = picture.reformat(format="rgb24", interpolation="BICUBIC")
+        return rgb.to_ndarray().astype(np.uint8, copy=False)
     except (av.FFmpegError, OSError) as error:
         matrix = COLOUR_MATRICES.get(int(picture.colorspace), str(picture.colorspace))
         raise VideoError(

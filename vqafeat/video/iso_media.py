@@ -12,7 +12,7 @@ MOST_HEADER_BYTES = 1 << 24
 
 @dataclass(frozen=True)
 class Cropping:
-    """Samples that are cut from each side of a decoded picture.
+    """What a container crops from each side of a decoded picture, in samples.
 
     Attributes:
         aperture: width, height and the offsets of the centre of what is shown, in place of the sides.
@@ -62,7 +62,7 @@ def boxes(file: BufferedReader, start: int, end: int) -> Iterator[Box]:
 
 
 def descendants(file: BufferedReader, box: Box, *path: bytes) -> Iterator[Box]:
-    """Yield the boxes that are reached from a box by the kinds of a path."""
+    """Yield the boxes below a box at a path of kinds, such as `mdia`, `minf`."""
     for part in boxes(file, box.start, box.end):
         if part.kind == path[0]:
             yield from descendants(file, part, *path[1:]) if len(path) > 1 else (part,)

@@ -86,7 +86,7 @@ def _track_cropping(tracks: bytes, track: int) -> Cropping | None:
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield kind and content of the elements in the content of one."""
+    """Yield the kind and content of each element within the content of another."""
     at = 0
     while (element := _ebml_header(data[at : at + 12])) is not None:
         kind, length, header = element

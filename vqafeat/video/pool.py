@@ -34,7 +34,7 @@ class DecodePool(Generic[Key]):
     """Decoding processes that work through videos.
 
     Args:
-        timeout_seconds: without a message, although there is a free buffer, until a video counts as hung.
+        timeout_seconds: a video counts as hung after this time without a message, while a buffer is free.
     """
 
     def __init__(self, workers: int, timeout_seconds: float) -> None:

@@ -9,10 +9,12 @@
 - Every frame that the decoder shows counts, whatever the header claims, at its time from the start of the
   file. Where a frame has no time stamp, its time is estimated by FFmpeg's rule, and `source` names it.
 - A file that was cut is refused by the sizes that its container states (`completeness.py`), by the error of
-  its decoder, or by a damaged packet or frame. A stated duration alone is no evidence.
+  its decoder, by a damaged packet or frame, or, without stated sizes, by FFmpeg's warnings about its last
+  packet. A stated duration alone is no evidence.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from math import inf
 from pathlib import Path
@@ -29,18 +31,17 @@ from av.video.stream import VideoStream
 
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
-from vqafeat.video.completeness import container_cropping, cut_reason, transport_damage
+from vqafeat.video import mpeg_ts
+from vqafeat.video.completeness import container_cropping, cut_reason, states_sizes
 from vqafeat.video.frame import CropFilter, DecodeLimits, Frame, is_full_range, layout_of
 
 RAW_SUFFIXES = (".yuv",)
-# they state no sizes: only their decoder can tell that the last picture is cut
-ELEMENTARY_STREAMS = ("h264", "hevc", "vvc", "mpegvideo", "m4v", "h263", "obu", "cavsvideo", "dirac", "vc1")
 # tags in broken UTF-8 are no reason to refuse a video; PyAV 19 ignores them by itself
 _TAG_OPTIONS: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 def decoder_identity() -> str:
-    """Return what pixel values depend on: versions of the decoder's libraries, conversion to RGB."""
+    """Describe what pixel values depend on: the versions of FFmpeg's libraries, the conversion to RGB."""
     versions = {name: ".".join(map(str, av.library_versions[name])) for name in ("libavcodec", "libswscale")}
     return (
         f"PyAV {av.__version__} (libavcodec {versions['libavcodec']}, libswscale {versions['libswscale']}), "
@@ -83,6 +84,7 @@ class VideoReader:
         self._clock = _Clock(self._stream, self._container.start_time)
         self._corrupt_frames, self._sound = 0, False
         self._is_transport_stream = self._container.format.name == "mpegts"
+        self._states_sizes = raw is not None or states_sizes(path)
         self._late_seconds, self._last_complaint = 0.0, ""
         self._first: VideoFrame | None = None
 
@@ -94,47 +96,42 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame]:
         end_seconds, packets = 0.0, 0
-        if self._is_transport_stream and (reason := transport_damage(self.path, self._stream.id)):
+        if self._is_transport_stream and (reason := mpeg_ts.damage(self.path, self._stream.id)):
             raise self._broken(reason)
         try:
-            for packet in map(self._sound_packet, self._container.demux(self._stream)):
+            for packet, pictures in self._decoded():
                 if packet.size:
                     packets += 1
                     stamp = packet.pts if packet.pts is not None else packet.dts
                     if stamp is not None and packet.time_base is not None:
                         end = (stamp + (packet.duration or 0)) * packet.time_base
                         end_seconds = max(end_seconds, float(end))
-                for picture in self._decoded(packet):
-                    yield self._frame(picture)
+                yield from map(self._frame, pictures)
         except (av.FFmpegError, OSError) as error:
             raise self._broken(str(error)) from error
         if self._corrupt_frames:
             raise self._broken(f"{self._corrupt_frames} of its frames are damaged")
         if self._last_complaint:
-            raise self._broken(f"the decoder says of its end: {self._last_complaint}")
+            raise self._broken(f"FFmpeg reports at its end: {self._last_complaint}")
         if not self._clock.seconds:
             raise VideoError("no-frames", f"'{self.path}' holds no frame that decodes.")
         self._refuse_early_end(packets, end_seconds)
 
-    def _decoded(self, packet: "Packet[Any]") -> list[VideoFrame]:
-        """Return the frames that follow from a packet; note complaints about an elementary stream."""
-        codec = self._stream.codec_context
-        if self._container.format.name not in ELEMENTARY_STREAMS:
-            return codec.decode(packet if packet.size else None)
-        level = av.logging.get_level()
-        av.logging.set_level(av.logging.ERROR)
-        try:
-            with av.logging.Capture() as messages:
+    def _decoded(self) -> "Iterator[tuple[Packet[Any], list[VideoFrame]]]":
+        """Yield each packet and the frames that it completes; note what FFmpeg reports of the last one."""
+        packets, codec = self._container.demux(self._stream), self._stream.codec_context
+        while True:
+            with _messages(not self._states_sizes) as messages:
+                if (packet := next(packets, None)) is None:
+                    return
+                packet = self._sound_packet(packet)
                 pictures = codec.decode(packet if packet.size else None)
-        finally:
-            av.logging.set_level(level)
-        if packet.size:
-            self._last_complaint = ""
-        self._last_complaint = next((text.strip() for _, _, text in messages), self._last_complaint)
-        return pictures
+            earlier = "" if packet.size else self._last_complaint
+            self._last_complaint = next((text.strip() for _, _, text in messages), earlier)
+            yield packet, pictures
 
     def _sound_packet(self, packet: "Packet[Any]") -> "Packet[Any]":
-        """Return a packet that is not damaged; joined MPEG-TS segments only look so, by their counters."""
+        """Refuse a damaged packet; where MPEG-TS segments were joined, whole packets are marked so, too."""
         if not packet.is_corrupt:
             return packet
         if not self._is_transport_stream:
@@ -150,9 +147,8 @@ class VideoReader:
         picture = self._crop.apply(picture) if self._crop else picture
         first = self._first = self._first or picture
         if (picture.width, picture.height) != (first.width, first.height):
-            sizes = f"from {first.width}x{first.height} to {picture.width}x{picture.height}"
-            message = f"'{self.path}' changes {sizes} at frame {index}; split it by size."
-            raise VideoError("size-changes", message)
+            sizes = f"from {first.width}x{first.height} to {picture.width}x{picture.height} at frame {index}"
+            raise VideoError("size-changes", f"'{self.path}' changes {sizes}; split it by size.")
         self._limits.check_count(self.path, index + 1)
         # a stream that was joined in its middle opens with damaged frames; damage after those is a break
         self._sound = self._sound or not picture.is_corrupt
@@ -185,11 +181,11 @@ class VideoReader:
         first, stream = self._first, self._stream
         if first is None:
             raise VideoError("no-frames", f"read the frames of '{self.path}' before its source.")
-        width, height = layout_of(first).shown_size
         steps = np.diff(self._clock.seconds)
         rate = stream.average_rate or stream.guessed_rate
         several = len(self._container.streams.video) > 1
         layout = layout_of(first)
+        width, height = layout.shown_size
         return {
             "codec": stream.codec_context.name,
             "width": width,
@@ -206,6 +202,23 @@ class VideoReader:
             **self._clock.described(),
             **({"stated_seconds_after_last_frame": self._late_seconds} if self._late_seconds else {}),
         }
+
+
+@contextmanager
+def _messages(listen: bool) -> Iterator[list[tuple[int, str, str]]]:
+    """Yield the list of FFmpeg's warnings and errors; it stays empty unless `listen`."""
+    if not listen:
+        yield []
+        return
+    level, skip_repeated = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.WARNING)
+    av.logging.set_skip_repeated(False)  # else a message that ended the video before would be left out
+    try:
+        with av.logging.Capture() as messages:
+            yield messages
+    finally:
+        av.logging.set_level(level)
+        av.logging.set_skip_repeated(skip_repeated)
 
 
 class _Clock:
@@ -283,18 +296,17 @@ def open_container(path: Path, raw: RawGeometry | None, hardware: str | None = N
         return _opened_raw(path, raw)
     if reason := cut_reason(path):
         raise VideoError("breaks-midway", f"'{path}' is cut: {reason}; get the whole file.")
-    options = dict(_TAG_OPTIONS)
+    hwaccel = None
     if hardware:
         kind, _, number = hardware.partition(":")
-        options["hwaccel"] = HWAccel(kind, number or None, allow_software_fallback=False)
+        hwaccel = HWAccel(kind, number or None, allow_software_fallback=False)
     try:
         # absolute, since FFmpeg takes what is before a colon for a protocol
-        container = cast(InputContainer, av.open(path.absolute(), mode="r", **options))
+        container = cast(InputContainer, av.open(path.absolute(), mode="r", hwaccel=hwaccel, **_TAG_OPTIONS))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError("cannot-open", f"'{path}' cannot be opened: {error}.") from error
-    container.flags &= ~cast(
-        int, Flags.gen_pts.value
-    )  # time stamps that a container lacks are estimated here
+    # _Clock estimates the time stamps that a container lacks
+    container.flags &= ~cast(int, Flags.gen_pts.value)
     return container
 
 
@@ -329,11 +341,12 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     """Return the video stream that FFmpeg's command line takes: the largest, default ones first."""
     streams = [item for item in container.streams.video if not item.disposition & Disposition.attached_pic]
     if not streams:
-        kinds = ", ".join(sorted({item.type for item in container.streams})) or "none at all"
-        raise VideoError("no-video-stream", f"'{path}' has no video stream (streams: {kinds}).")
+        kinds = {"attached picture" if item.type == "video" else item.type for item in container.streams}
+        shown = ", ".join(sorted(kinds)) or "none at all"
+        raise VideoError("no-video-stream", f"'{path}' has no video stream (streams: {shown}).")
     return max(streams, key=_preference)
 
 
 def _preference(stream: VideoStream) -> int:
-    pixels = stream.codec_context.width * stream.codec_context.height
-    return pixels + 5_000_000 * bool(stream.disposition & Disposition.default)
+    is_default = bool(stream.disposition & Disposition.default)
+    return stream.codec_context.width * stream.codec_context.height + 5_000_000 * is_default

@@ -18,7 +18,7 @@ SLOT_BYTES = 1 << 30  # reserved; only pages that were written to take memory
 
 
 def main(connection_descriptor: int, memory_descriptor: int) -> None:
-    """Decode what the pipe brings until it is closed."""
+    """Decode the videos whose jobs come through the pipe, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when an interrupted run ends
     connection = Connection(connection_descriptor)
     slots = _Slots(connection, mmap.mmap(memory_descriptor, SLOTS * SLOT_BYTES))
