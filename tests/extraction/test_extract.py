@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.helpers import crashing_decoder
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
 from tests.helpers.extractions import NAMES, SQUEEZENET, RecordedProgress, extract_random, run, tree
 from vqafeat.backbones.feature_set import build_extractors
+from vqafeat.backbones.network import Network
 from vqafeat.datasets import RawGeometry, load_dataset
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreError
 from vqafeat.extraction.extract import extract_features
@@ -146,6 +148,25 @@ def test_extract__a_network_that_refuses_costs_only_itself(videos: Path, tmp_pat
     assert (again.extracted, again.skipped, again.failures) == (0, 2, (failure,))
     assert run(videos, tmp_path / "v.zarr", ("resnet18",)).skipped == 3
     assert read_failure_log(log) == [failure]
+
+
+def test_extract__a_network_without_memory_costs_only_itself(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Network.rows
+
+    def rows(self: Network, parts: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        if self.backbone.name == "squeezenet1_0":
+            raise torch.OutOfMemoryError("no room")
+        return original(self, parts)
+
+    monkeypatch.setattr(Network, "rows", rows)
+    summary = run(videos, tmp_path / "v.zarr", ("squeezenet1_0", "resnet18"))
+    assert {(failure.kind, failure.feature_sets) for failure in summary.failures} == {
+        ("out-of-memory", ("squeezenet1_0",))
+    }
+    store = FeatureStore.open(tmp_path / "v.zarr")
+    assert (store.complete_videos("resnet18"), store.complete_videos("squeezenet1_0")) == (NAMES, [])
 
 
 def test_extract__names_every_feature_set_if_all_networks_refuse(videos: Path, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class FeatureBuffer:
     Attributes:
         frames: the frame of each row.
         waiting: frames that were added to a batch and have no row yet.
-        error: why the video cannot be extracted.
+        error: why the network cannot take the video; no frame is added any more.
     """
 
     def __init__(self, dtypes: Mapping[str, torch.dtype], folder: Path | None = None) -> None:
@@ -71,6 +71,11 @@ class FeatureBuffer:
         self.frames: list[int] = []
         self.waiting = 0
         self.error: VideoError | None = None
+
+    @property
+    def feature_sets(self) -> tuple[str, ...]:
+        """The feature sets of the rows."""
+        return tuple(self._dtypes)
 
     def add(self, rows: Rows) -> None:
         """Append rows; those on a GPU are fetched many at a time, because each time waits for it."""
@@ -211,6 +216,8 @@ class FrameCollector:
 
     def push(self, first: int, frames: Frames) -> None:
         """Take the next frames, from the one with index `first`."""
+        if self._buffer.error is not None:
+            return
         indices = range(first, first + len(frames))
         seen = [index for index in indices if self._selected is None or index in self._selected]
         if seen:
@@ -238,6 +245,8 @@ class ClipBatcher:
 
     def push(self, first: int, frames: Frames) -> None:
         """Take the next frames, and run each block once it is known not to be the last."""
+        if self._buffer.error is not None:
+            return
         for row in range(len(frames)):
             if self._count and self._count % self._rule.window == 0:
                 self._run(self._count - self._rule.window, already_covered=0)
@@ -247,16 +256,17 @@ class ClipBatcher:
     def finish(self, total: int) -> None:
         """Run the last block, which ends with the video of `total` frames."""
         window = self._rule.window
-        self._run(max(0, total - window), already_covered=(total - 1) // window * window)
+        if self._buffer.error is None:
+            self._run(max(0, total - window), already_covered=(total - 1) // window * window)
 
     def _run(self, first: int, already_covered: int) -> None:
         length = len(self._held)
-        frames = joined([self._held[position] for position in self._rule.input_indices(length)])
-        rows = unless_out_of_memory(lambda: self._rows(frames))
+        seen = [self._held[position] for position in self._rule.input_indices(length)]
+        rows = unless_out_of_memory(lambda: self._rows(joined(seen)))
         if rows is None:
             self._memories.clear()
-            height, width = frames.size
-            what = f"a clip of {len(frames)} frames of {width}x{height}"
+            height, width = seen[0].size
+            what = f"a clip of {len(seen)} frames of {width}x{height}"
             self._buffer.error = _out_of_memory(self._network, what)
             return
         kept = self._rule.rows(first, length, already_covered)

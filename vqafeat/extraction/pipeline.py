@@ -83,7 +83,7 @@ class VideoState:
         self._buffers: list[FeatureBuffer] = []
         self._seconds: list[float] = []
         self._table: FrameTable | None = None
-        self._error: VideoError | None = None
+        self.error: VideoError | None = None  # why no feature set can be extracted
         self._needs_count = any(network.frame_rule.frame_indices is not None for network in networks)
 
     def decode_job(self, resources: "Resources") -> DecodeJob:
@@ -91,12 +91,6 @@ class VideoState:
         count_frames = self._needs_count and self.frames is None
         hardware = str(resources.device) if resources.hardware_decoder else None
         return DecodeJob(self.task.file, self.task.raw, count_frames, hardware, resources.limits)
-
-    @property
-    def error(self) -> VideoError | None:
-        """Why the video cannot be extracted."""
-        errors = (self._error, *(buffer.error for buffer in self._buffers))
-        return next((error for error in errors if error is not None), None)
 
     @property
     def done(self) -> bool:
@@ -119,6 +113,9 @@ class VideoState:
             raise self.error or VideoError("no-frames", f"'{self.task.path}' was not decoded.")
         features: dict[str, VideoFeatures] = {}
         for buffer in self._buffers:
+            if buffer.error is not None:
+                self.refused |= dict.fromkeys(buffer.feature_sets, buffer.error)
+                continue
             frame = np.asarray(buffer.frames, dtype=np.int32)
             for name, values in buffer.arrays().items():
                 features[name] = VideoFeatures(values, frame)
@@ -142,7 +139,7 @@ class VideoState:
             case VideoFailed():
                 # name the video, not its local copy
                 text = message.message.replace(str(self.task.file), str(self.task.path))
-                self._error, self.ended = VideoError(message.kind, text), True
+                self.error, self.ended = VideoError(message.kind, text), True
             case VideoEnd():
                 self.ended = True
                 if self.error is None:
@@ -163,7 +160,7 @@ class VideoState:
                     collector.push(first, frames)
                 first += len(frames)
         except VideoError as error:
-            self._error = error
+            self.error = error
 
     def _begin(self, height: int, width: int) -> None:
         self.size = (height, width)
