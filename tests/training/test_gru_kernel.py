@@ -42,8 +42,8 @@ def test_kernel_gru__equals_each_gru_with_gradients(
 def test_difference_from__names_what_differs() -> None:
     device = torch.device("cpu")
     assert gru_kernel.difference_from(StackedGRU.apply, 4, device) == ""
-    doubled = gru_kernel.difference_from(lambda *values: 2 * StackedGRU.apply(*values), 4, device)
-    assert doubled == "its states differ by 0.5 of the largest value"
+    twice = gru_kernel.difference_from(lambda *values: 2 * StackedGRU.apply(*values), 4, device)
+    assert twice == "its states differ by 0.5 of the largest value"
     assert "differ by nan" in gru_kernel.difference_from(
         lambda *values: StackedGRU.apply(*values) * torch.nan, 4, device
     )
