@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.test_stacked_gru import recurrences
 from vqafeat.training import stacked_gru
 from vqafeat.training.stacked_gru import StackedGRU, kernel_for, stacked_states
 
@@ -25,7 +24,8 @@ def test_kernel_gru__equals_each_gru_with_gradients(
     monkeypatch: pytest.MonkeyPatch, hidden: int, time: int, batch: int
 ) -> None:
     monkeypatch.setattr(stacked_gru, "StackedGRU", gru_kernel.KernelGRU)
-    networks = recurrences(2, width=5, hidden=hidden, dtype=torch.float32)
+    torch.manual_seed(0)
+    networks = [nn.GRU(5, hidden) for _ in range(2)]
     inputs = torch.randn(2, time, batch, 5, requires_grad=True)
     outer = torch.randn(2, time, batch, hidden)
     parameters = [value for network in networks for value in network.parameters()]
@@ -42,8 +42,8 @@ def test_kernel_gru__equals_each_gru_with_gradients(
 def test_difference_from__names_what_differs() -> None:
     device = torch.device("cpu")
     assert gru_kernel.difference_from(StackedGRU.apply, 4, device) == ""
-    doubled = gru_kernel.difference_from(lambda *values: 2 * StackedGRU.apply(*values), 4, device)
-    assert doubled == "its states differ by 0.5 of the largest value"
+    twice = gru_kernel.difference_from(lambda *values: 2 * StackedGRU.apply(*values), 4, device)
+    assert twice == "its states differ by 0.5 of the largest value"
     assert "differ by nan" in gru_kernel.difference_from(
         lambda *values: StackedGRU.apply(*values) * torch.nan, 4, device
     )

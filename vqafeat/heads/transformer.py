@@ -170,7 +170,7 @@ class TransformerHead(Head):
             mask = frame_mask(lengths, time)
             padding = _Padding(batch, time, padded_index(lengths, time, len(frames)), mask[:, None, None])
         if self.with_positions:
-            positions = sinusoids(time, states.shape[1]).to(states)
+            positions = sinusoids(time, states.shape[1], states.device).to(states)
             states = states + padding.remove(positions.expand(batch, -1, -1))
         for layer in self.encoder.layers:
             states = cast(_EncoderLayer, layer).frames(states, padding)
@@ -178,9 +178,10 @@ class TransformerHead(Head):
         return padding.add(quality)[:, :, 0]
 
 
-def sinusoids(time: int, width: int) -> Tensor:
+def sinusoids(time: int, width: int, device: torch.device | None = None) -> Tensor:
     """Return (time, width): sin(t / 10000^(2i/width)) in channel 2i, cos in 2i + 1 (Vaswani et al., 3.5)."""
-    position = torch.arange(time, dtype=torch.float64)[:, None]
-    rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float64) * (-math.log(10000.0) / width))
+    options: dict[str, Any] = {"dtype": torch.float64, "device": device}
+    position = torch.arange(time, **options)[:, None]
+    rate = torch.exp(torch.arange(0, width, 2, **options) * (-math.log(10000.0) / width))
     waves = torch.stack([torch.sin(position * rate), torch.cos(position * rate)], dim=2)
     return waves.flatten(1)[:, :width]

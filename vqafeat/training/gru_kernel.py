@@ -16,11 +16,13 @@ LARGEST_HIDDEN = 64  # more weights do not fit in the registers
 _VIDEOS = 16
 _SMALLEST_BLOCK = 16  # of a matrix product in Triton
 _TOLERANCE = 1e-4
+# of the batch: a kernel is compiled once, and not again for sizes of another kind
+_SIZES = ("steps", "batch")
 
 Recurrence = Callable[..., Tensor]
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=_SIZES)  # type: ignore[untyped-decorator]
 def _forward_kernel(  # type: ignore[no-untyped-def]
     gates, weights, biases, states, saved, steps, batch,
     hidden: tl.constexpr, width: tl.constexpr, videos: tl.constexpr,
@@ -58,7 +60,7 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
         tl.store(kept + 3 * hidden, own, inside)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=_SIZES)  # type: ignore[untyped-decorator]
 def _backward_kernel(  # type: ignore[no-untyped-def]
     gradients, weights, states, saved, to_gates, to_own, steps, batch,
     hidden: tl.constexpr, width: tl.constexpr, videos: tl.constexpr,

@@ -1,6 +1,7 @@
 """Several heads at once: one recurrence over stacked GRUs, with its own backward pass.
 
-A GRU of a few dozen units is bound by the launches of its many small steps, which K heads share.
+A GRU of a few dozen units is bound by the launches of its many small steps, which K heads share; on a GPU a
+kernel (`vqafeat.training.gru_kernel`) replaces them.
 """
 
 import warnings
