@@ -15,7 +15,7 @@ from tests.helpers.train_alone import SPLIT, TRANSFORMER_OPTIONS, finish, train
 from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.heads.base import build_head
 from vqafeat.heads.pooling import frame_mask
-from vqafeat.heads.transformer import sinusoids
+from vqafeat.heads.transformer import bernoulli, sinusoids
 from vqafeat.training.checkpoint import TrainingResult
 from vqafeat.training.config import Recipe
 
@@ -154,3 +154,13 @@ def test_transformer__trains_as_the_layers_of_pytorch(lengths: list[int]) -> Non
         results.append((frame_scores, *torch.autograd.grad(frame_scores, values, outer)))
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("probability", [0.8, 0.6, 1.0, 1e-3])
+def test_bernoulli__draws_what_pytorch_draws(probability: float) -> None:
+    size = (3, 5, 7001)
+    torch.manual_seed(4)
+    expected, following = torch.empty(size, dtype=torch.bool).bernoulli_(probability), torch.rand(1)
+    torch.manual_seed(4)
+    assert torch.equal(bernoulli(size, probability, torch.device("cpu")), expected)
+    assert torch.equal(torch.rand(1), following)
