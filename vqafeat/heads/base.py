@@ -36,6 +36,8 @@ class Scores:
 
     def parts(self, count: int) -> list["Scores"]:
         """Return the scores of `count` equally large groups of videos, one after another in the batch."""
+        if count == 1:
+            return [self]
         columns = (values.view(count, -1).unbind() for values in (self.relative, self.mapped, self.aligned))
         return [Scores(*values) for values in zip(*columns, strict=True)]
 
@@ -83,13 +85,18 @@ class FrameReduction(nn.Module):
     def _check(self, *_: object) -> None:
         self._is_identity = not self.mean.any() and bool((self.deviation == 1).all())
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Return (total frames, reduced)."""
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Return (reduced, channel) weights and (reduced,) bias that include the standardisation."""
         weight: Tensor = self.linear.weight
         bias: Tensor = self.linear.bias
         if not self._is_identity:
             weight = weight / self.deviation
             bias = bias - weight @ self.mean
+        return weight, bias
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return (total frames, reduced)."""
+        weight, bias = self.folded()
         return cast(Tensor, _WideProduct.apply(frames, weight)) + bias
 
 

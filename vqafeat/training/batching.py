@@ -23,6 +23,8 @@ PREPARED_AHEAD = 2
 GAP = 16
 # of a GPU's free memory, which batches, weights and other processes need too
 RESIDENT_SHARE = 0.6
+# CUDA copies less at once to memory of its own, so that page-locking it would take longer
+_STAGED_BYTES = 64 << 10
 # data set → device → its features there, for all trainers of this process
 _resident: WeakKeyDictionary[FeatureDataset, dict[torch.device, Tensor]] = WeakKeyDictionary()
 
@@ -32,26 +34,38 @@ class Batch:
     """Several videos' frames, one after another, without padding.
 
     Attributes:
-        frames: (total frames, channel) float32; valid until the next batch of the `Batcher`.
+        source: (frame, channel), the frames in float32; or all features of the data set, which a GPU keeps.
+        positions: (total frames,) positions of the frames in `source`; None if they are all of it.
         counts: frames of each video.
         rows: positions of the videos in the `FeatureDataset`.
     """
 
-    frames: Tensor
+    source: Tensor
+    positions: Index | None
     counts: tuple[int, ...]
     rows: tuple[int, ...]
 
     @cached_property
+    def frames(self) -> Tensor:
+        """(total frames, channel) float32; valid until the next batch of the `Batcher`."""
+        return self.source if self.positions is None else gathered(self.source, self.positions)
+
+    @cached_property
     def lengths(self) -> Tensor:
         """(batch,) int64: `counts` on the device of the frames."""
-        return sent(torch.tensor(self.counts), self.frames.device)
+        return sent(torch.tensor(self.counts), self.source.device)
+
+
+def gathered(source: Tensor, positions: Index) -> Tensor:
+    """Return the rows of (frame, channel) features at some positions, in float32."""
+    return source.index_select(0, sent(torch.from_numpy(positions), source.device)).float()
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
     """Return values on a device; this thread does not wait until a GPU has fetched them."""
-    if device.type == "cuda" and values.device.type == "cpu":
-        return values.pin_memory().to(device, non_blocking=True)
-    return values.to(device)
+    if device.type == "cuda" and values.nbytes > _STAGED_BYTES:
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
 
 
 def fits_on(data: FeatureDataset, device: torch.device) -> bool:
@@ -118,11 +132,8 @@ class Batcher:
             for row, taken in zip(rows, selected, strict=True)
         )
         if self._resident is None:
-            frames = self._copied(rows, selected, counts)
-        else:
-            index = sent(torch.from_numpy(self._positions(rows, selected)), self.device)
-            frames = self._resident.index_select(0, index)
-        return Batch(frames.float(), counts, tuple(rows))
+            return Batch(self._copied(rows, selected, counts).float(), None, counts, tuple(rows))
+        return Batch(self._resident, self._positions(rows, selected), counts, tuple(rows))
 
     def _copied(self, rows: Sequence[int], selected: Sequence[Index | None], counts: Sequence[int]) -> Tensor:
         frames = self._space(sum(counts))

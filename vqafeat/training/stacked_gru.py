@@ -17,7 +17,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from vqafeat.heads.base import Head
 from vqafeat.heads.pooling import masked_mean
 from vqafeat.heads.recurrent import AvgGRU
-from vqafeat.training.batching import Batch, sent
+from vqafeat.training.batching import Batch, gathered, sent
 
 
 class StackedGRU(torch.autograd.Function):
@@ -166,16 +166,36 @@ def padded_together(flat: Sequence[Tensor], counts: Sequence[Sequence[int]]) -> 
     return empty.index_copy(0, index, frames).view(len(counts), time, batch, *frames.shape[1:])
 
 
+def reduced_together(heads: Sequence[AvgGRU], batches: Sequence[Batch]) -> Tensor:
+    """Return (K, time, batch, reduced) of K batches from features that a GPU keeps, by one product.
+
+    Padding has the values of another frame.
+    """
+    time, batch = max(max(one.counts) for one in batches), max(len(one.counts) for one in batches)
+    positions = np.zeros((len(batches), time, batch), np.intp)
+    for number, one in enumerate(batches):
+        assert one.positions is not None
+        for video, own in enumerate(np.split(one.positions, np.cumsum(one.counts)[:-1])):
+            positions[number, : len(own), video] = own
+    frames = gathered(batches[0].source, positions.reshape(-1)).view(len(batches), time * batch, -1)
+    weights, biases = map(torch.stack, zip(*(head.reduce.folded() for head in heads), strict=True))
+    reduced = torch.baddbmm(biases.unsqueeze(1), frames, weights.transpose(1, 2))
+    return reduced.view(len(batches), time, batch, -1)
+
+
 def batched_scores(pairs: Sequence[tuple[Head, Batch]]) -> list[Tensor]:
     """Return (batch,) scores of each recurrent head, which is its own core, on its own batch.
 
-    Heads differ in weights alone. All but the first FC, which is large, is computed for all heads at once.
+    Heads differ in weights alone. Only the first FC, which is large, is computed head by head, unless a GPU
+    keeps the features.
     """
     heads, batches = [cast(AvgGRU, head) for head, _ in pairs], [batch for _, batch in pairs]
     counts = [batch.counts for batch in batches]
-    reduced = padded_together(
-        [head.reduce(batch.frames) for head, batch in zip(heads, batches, strict=True)], counts
-    )
+    if all(batch.positions is not None for batch in batches):
+        reduced = reduced_together(heads, batches)
+    else:
+        pieces = [head.reduce(batch.frames) for head, batch in zip(heads, batches, strict=True)]
+        reduced = padded_together(pieces, counts)
     states = stacked_states([cast(nn.GRU, head.recurrence) for head in heads], reduced)
     number, time, batch, hidden = states.shape
     weight, bias = (

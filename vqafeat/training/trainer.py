@@ -243,7 +243,7 @@ def dataset_numbers(data: FeatureDataset, groups: Tensor, batch: Batch) -> Tenso
     """Return (batch,) the data set of each video; None where there is only one."""
     if len(data.dataset_names) == 1:
         return None
-    return sent(groups[list(batch.rows)], batch.frames.device)
+    return sent(groups[list(batch.rows)], batch.source.device)
 
 
 def check_parts(split: Split, data: FeatureDataset, recipe: Recipe) -> None:
