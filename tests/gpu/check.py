@@ -40,6 +40,7 @@ from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
 from vqafeat.training.config import FitConfig
 from vqafeat.training.loop import train_splits
+from vqafeat.training.stacked_gru import kernel_for
 from vqafeat.training.trainer import SplitTask
 from vqafeat.video import Chunk, DecodeJob, DecodePool, VideoFailed, decode_here
 from vqafeat.video import pool as decode_pool
@@ -365,6 +366,8 @@ def split_tasks(data: FeatureDataset) -> list[SplitTask]:
 def fit() -> None:
     """Train ten splits together, and one in the released way."""
     data = random_features()
+    if not DRY:
+        row("the kernel of the GRU is used", kernel_for(DEVICE, 32) is not None)
     for head in ("sub-gru", "transformer"):
         ends = [time.perf_counter()]
 

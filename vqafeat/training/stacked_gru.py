@@ -208,4 +208,5 @@ def batched_scores(pairs: Sequence[tuple[Head, Batch]]) -> list[Tensor]:
     lengths = [count for own in counts for count in (*own, *[1] * (batch - len(own)))]
     on_device = sent(torch.tensor(lengths), raw.device)
     scores = masked_mean(heads[0].pooled(raw, on_device), on_device).view(number, batch)
-    return [row[: len(own)] for row, own in zip(scores.unbind(), counts, strict=True)]
+    rows = zip(scores.unbind(), map(len, counts), strict=True)
+    return [row if own == batch else row[:own] for row, own in rows]
