@@ -126,7 +126,7 @@ def test_main__a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> Non
     ("arguments", "words"),
     [
         ("evaluate none --videos test", "'features'"),
-        ("report none --videos folder", "videos is 'folder', which is no folder"),
+        ("report none --videos folder", "videos is 'folder', which is not a folder"),
         ("table li-5 --recorded=x.npz", "leave out --published-predictions"),
         ("predict none . --scale-of konvid", "'.'"),
         ("import head none.pt --out x --score-scale -1", "score_scale is -1.0"),

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tests.gpu.released import released_epoch_seconds
+from tests.helpers.released_training import released_epoch_seconds
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.base import gap_gsp
 from vqafeat.backbones.feature_set import FeatureExtractor, backbone_names, build_extractors

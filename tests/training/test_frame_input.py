@@ -252,7 +252,7 @@ class OneVideo:
 
     def __init__(self, extracted: ExtractedVideo) -> None:
         self.task = SimpleNamespace(name="0", file=Path("new.mp4"))
-        self.extracted = lambda: extracted
+        self.extracted, self.refusal = lambda: extracted, None
 
     def __enter__(self) -> "OneVideo":
         return self

@@ -112,8 +112,8 @@ def activations(network: Network, height: int, width: int) -> Footprint:
     item_bytes = torch.finfo(network.dtype).bits // 8
     # pooled in float32, one map at a time: a copy, and the differences from its mean
     pooling = 2 * 4 * max(values.numel() for values in maps.values())
-    tapped = sum(values.numel() for values in maps.values()) * item_bytes
-    return Footprint(max(watermark.peak * item_bytes // 4, tapped + pooling), watermark.largest // 4)
+    kept = sum(values.numel() for values in maps.values()) * item_bytes
+    return Footprint(max(watermark.peak * item_bytes // 4, kept + pooling), watermark.largest // 4)
 
 
 class _Watermark(TorchDispatchMode):  # type: ignore[no-untyped-call]
