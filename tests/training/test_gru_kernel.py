@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from vqafeat.training import stacked_gru
-from vqafeat.training.stacked_gru import StackedGRU, kernel_for, stacked_states
+from vqafeat.training.stacked_gru import kernel_for, stacked_states
 
 gru_kernel = pytest.importorskip("vqafeat.training.gru_kernel", reason="triton is absent: pip install triton")
 
@@ -23,7 +24,7 @@ def uncached(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Callable[..., Ten
 def test_kernel_gru__equals_each_gru_with_gradients(
     monkeypatch: pytest.MonkeyPatch, hidden: int, time: int, batch: int
 ) -> None:
-    monkeypatch.setattr(stacked_gru, "StackedGRU", gru_kernel.KernelGRU)
+    monkeypatch.setattr(stacked_gru, "_kernel", lambda *_: gru_kernel.KernelGRU.apply)
     torch.manual_seed(0)
     networks = [nn.GRU(5, hidden) for _ in range(2)]
     inputs = torch.randn(2, time, batch, 5, requires_grad=True)
@@ -39,14 +40,18 @@ def test_kernel_gru__equals_each_gru_with_gradients(
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_difference_from__names_what_differs() -> None:
-    device = torch.device("cpu")
-    assert gru_kernel.difference_from(StackedGRU.apply, 4, device) == ""
-    twice = gru_kernel.difference_from(lambda *values: 2 * StackedGRU.apply(*values), 4, device)
-    assert twice == "its states differ by 0.5 of the largest value"
-    assert "differ by nan" in gru_kernel.difference_from(
-        lambda *values: StackedGRU.apply(*values) * torch.nan, 4, device
-    )
+@pytest.mark.parametrize(
+    ("factor", "problem"), [(1, ""), (2, "states differ by 1 of"), (torch.nan, "differ by nan")]
+)
+def test_difference_from_cpu__names_what_differs(
+    monkeypatch: pytest.MonkeyPatch, factor: float, problem: str
+) -> None:
+    kernel = gru_kernel.KernelGRU.apply
+    changed = SimpleNamespace(apply=lambda *values: factor * kernel(*values))
+    monkeypatch.setattr(gru_kernel, "KernelGRU", changed)
+    result = gru_kernel.difference_from_cpu(4, torch.device("cpu"))
+    assert (result == "") == (problem == "")
+    assert problem in result
 
 
 def test_kernel_for__a_kernel_with_wrong_results_is_not_used(
@@ -55,7 +60,7 @@ def test_kernel_for__a_kernel_with_wrong_results_is_not_used(
     device = torch.device("cpu")
     assert uncached(device, 4) == gru_kernel.KernelGRU.apply
     assert uncached(device, gru_kernel.LARGEST_HIDDEN + 1) is None
-    monkeypatch.setattr(gru_kernel, "difference_from", lambda *_: "its states differ")
+    monkeypatch.setattr(gru_kernel, "difference_from_cpu", lambda *_: "its states differ")
     with pytest.warns(
         RuntimeWarning, match=r"^the GPU kernel of the GRU is not used: its states .*; cuDNN takes its place"
     ):
@@ -68,7 +73,7 @@ def test_kernel_for__an_error_of_triton_is_a_warning(
     def failing(*_: object) -> str:
         raise RuntimeError("no compiler")
 
-    monkeypatch.setattr(gru_kernel, "difference_from", failing)
+    monkeypatch.setattr(gru_kernel, "difference_from_cpu", failing)
     with pytest.warns(RuntimeWarning, match="is not used: RuntimeError: no compiler; cuDNN"):
         assert uncached(torch.device("cpu"), 4) is None
     monkeypatch.setitem(sys.modules, "vqafeat.training.gru_kernel", None)
@@ -82,7 +87,7 @@ def test_kernel_for__out_of_memory_is_not_hidden(
     def full(*_: object) -> str:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(gru_kernel, "difference_from", full)
+    monkeypatch.setattr(gru_kernel, "difference_from_cpu", full)
     with pytest.raises(torch.OutOfMemoryError):
         uncached(torch.device("cpu"), 4)
 
@@ -92,7 +97,6 @@ def test_stacked_states__on_a_gpu_without_the_kernel_are_of_each_gru(monkeypatch
         device = torch.device("cuda")
 
     monkeypatch.setattr(stacked_gru, "kernel_for", lambda *_: None)
-    monkeypatch.setattr(stacked_gru, "StackedGRU", None)
     networks = [nn.GRU(5, 4), nn.GRU(5, 4)]
     inputs = torch.randn(2, 3, 2, 5)
     states = stacked_states(networks, OnGpu(inputs))

@@ -245,7 +245,7 @@ class OneOperation(torch.autograd.Function):
 
 def test_train_epoch__of_ten_splits_launches_little_and_waits_never(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "fits_on", lambda *_: True)
-    monkeypatch.setattr(stacked_gru, "StackedGRU", OneOperation)
+    monkeypatch.setattr(stacked_gru, "_kernel", lambda *_: OneOperation.apply)
     data, recipe = tiny_sequences(), replace(RECIPE, batch_size=2)
     config = config_of("sub-gru", RECURRENT_OPTIONS, recipe)
     trainers = [SplitTrainer(data, task_of(data, SPLIT, seed, recipe), config) for seed in range(10)]
@@ -280,7 +280,7 @@ def test_train_splits__with_resident_features_and_the_kernel(
     config = config_of(head, RECURRENT_OPTIONS, recipe)
     alone = [result for task in tasks for result in loop.train_splits(data, [task], config)]
     monkeypatch.setattr(batching, "fits_on", lambda *_: True)
-    monkeypatch.setattr(stacked_gru, "StackedGRU", gru_kernel.KernelGRU)
+    monkeypatch.setattr(stacked_gru, "_kernel", lambda *_: gru_kernel.KernelGRU.apply)
     for one, other in zip(alone, loop.train_splits(data, tasks, config), strict=True):
         assert one.curve[0].loss == pytest.approx(other.curve[0].loss, rel=1e-5)
         for name, value in one.weights.items():

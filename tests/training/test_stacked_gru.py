@@ -13,7 +13,7 @@ from vqafeat.store.features import FeatureDataset
 from vqafeat.training.checkpoint import EpochRecord
 from vqafeat.training.config import Recipe
 from vqafeat.training.loop import train_splits
-from vqafeat.training.stacked_gru import StackedGRU, padded_together, stacked_states
+from vqafeat.training.stacked_gru import padded_together, stacked_states
 
 
 def recurrences(
@@ -48,13 +48,6 @@ def test_stacked_states__equal_each_gru_alone_with_gradients(sizes: list[tuple[i
     ]
     for one, other in zip([*expected, *gradients], [*results, *again], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
-
-
-def test_stacked_gru__gradients_equal_finite_differences() -> None:
-    torch.manual_seed(1)
-    shapes = [(2, 4, 3, 2), (2, 6, 2), (2, 6, 2), (2, 6), (2, 6)]
-    values = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
-    assert torch.autograd.gradcheck(StackedGRU.apply, values)
 
 
 def test_stacked_states__take_inputs_without_gradients() -> None:
