@@ -73,7 +73,8 @@ def test_extract_on_devices__reports_a_killed_process_and_keeps_the_rest(
 
     threading.Thread(target=kill_one, daemon=True).start()
     with pytest.raises(
-        ExtractionError, match=r"the process on device 'cpu' ended with code -9 .* the same command resumes"
+        ExtractionError,
+        match=r"the process on device 'cpu' was killed by signal 9 .* the same command resumes",
     ):
         spread(dataset, store)
     assert spread(dataset, store).extracted <= 4

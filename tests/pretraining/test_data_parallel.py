@@ -22,7 +22,7 @@ from vqafeat.errors import DatasetError, TrainingError
 from vqafeat.pretraining import data_parallel
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_loading import PairBatch, PairLoader
-from vqafeat.pretraining.data_parallel import DataParallel, run_in_processes
+from vqafeat.pretraining.data_parallel import DataParallel, train_in_processes
 from vqafeat.pretraining.network import QualityNetwork, pair_loss, start_network
 from vqafeat.pretraining.pairs import DrawnPairs
 from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, Step, TrainingState, train
@@ -89,7 +89,7 @@ def test_data_parallel__two_devices_give_the_gradient_of_their_shares(
     batch = one_batch(pair_sets, recipe)
     network, _ = start_network("tiny", "random:1", 0)
     work = partial(first_step, network, pair_sets, recipe)
-    terms, actual = pickle.loads(run_in_processes(work, (CPU, CPU), ignore))
+    terms, actual = pickle.loads(train_in_processes(work, (CPU, CPU), ignore))
     expected_terms = torch.zeros(2)
     for half in (slice(0, 5), slice(5, 11)):
         loss = pair_loss(
@@ -139,9 +139,9 @@ def test_data_parallel__processes_train_as_one_and_resume(
 
 
 @pytest.mark.faults
-def test_run_in_processes__a_killed_process_ends_the_run(pair_sets: Sets, recipe: PretrainingRecipe) -> None:
+def test_train_in_processes__a_killed_one_ends_the_run(pair_sets: Sets, recipe: PretrainingRecipe) -> None:
     def kill(event: Step | PretrainingRecord) -> None:
-        (second,) = (child for child in multiprocessing.active_children() if child.name.startswith("2"))
+        (second,) = (child for child in multiprocessing.active_children() if child.name.startswith("process 2"))
         assert second.pid is not None
         os.kill(second.pid, signal.SIGKILL)
 
@@ -154,7 +154,7 @@ def test_run_in_processes__a_killed_process_ends_the_run(pair_sets: Sets, recipe
     assert multiprocessing.active_children() == []
 
 
-def test_run_in_processes__an_error_arrives_as_it_was_raised(
+def test_train_in_processes__an_error_arrives_as_it_was_raised(
     pair_sets: Sets, recipe: PretrainingRecipe
 ) -> None:
     image = pair_sets[0].image_set.images[pair_sets[0].training[0]]
@@ -170,9 +170,9 @@ def exit_in_second(rank: int, _report: Any) -> None:
     torch.distributed.barrier()
 
 
-def test_run_in_processes__names_the_code_of_a_process_that_ended() -> None:
+def test_train_in_processes__names_the_code_of_a_process_that_ended() -> None:
     with pytest.raises(TrainingError, match=r"^process 2 of 2, on device 'cpu', ended with code 7 before"):
-        run_in_processes(exit_in_second, (CPU, CPU), ignore)
+        train_in_processes(exit_in_second, (CPU, CPU), ignore)
 
 
 def group_exists(number: int) -> bool:
@@ -228,7 +228,7 @@ def test_join_group__takes_nccl_for_different_gpus(
     monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", indices.append)
     monkeypatch.setattr(torch, "set_num_threads", ignore)
-    data_parallel._join_group("file:///group", 1, [torch.device(name) for name in names], 1)
+    data_parallel._join_group("file:///group", [torch.device(name) for name in names], 1, 1)
     assert groups == [(backend, "file:///group", data_parallel._LONGEST_WAIT, 2, 1)]
     assert indices == current
 

@@ -1,31 +1,24 @@
 """Training on several devices: one process for each, which computes its share of every batch."""
 
-import os
-import pickle
-import signal
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
 from torch import Tensor, distributed
 
-from vqafeat.errors import TrainingError, VqafeatError
+from vqafeat.errors import TrainingError
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_loading import PairBatch
 from vqafeat.pretraining.network import PairLoss, QualityNetwork, pair_loss
-from vqafeat.system import exit_with_parent, main_module_hidden, process_context
+from vqafeat.processes import STOPPING_SECONDS, Report, run_in_processes
 
-_STOPPING_SECONDS = 10.0
 # the others wait while the first process validates; a process that ends is noticed by the parent process
 _LONGEST_WAIT = timedelta(days=30)
-Report = Callable[[Any], None]
 
 
 class DataParallel:
@@ -92,7 +85,7 @@ class DataParallel:
             collective(message)
         except RuntimeError:
             # usually another process ended, and the parent process, which knows the reason, stops this one
-            time.sleep(_STOPPING_SECONDS)
+            time.sleep(STOPPING_SECONDS)
             raise
         for value, part in zip(
             values, torch.split(message, [value.numel() for value in values]), strict=True
@@ -116,108 +109,35 @@ def reproducible_fp32() -> Iterator[None]:
         cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
-def run_in_processes(
+def train_in_processes(
     work: Callable[[int, Report], Any], devices: Sequence[torch.device], report: Report
 ) -> Any:
     """Call `work(rank, report)` in one process for each device, joined by torch.distributed.
 
-    Return what the first process returned; its events are reported here. All end as soon as one fails.
+    Return what the first process returned; its events are reported here.
     """
-    context = process_context(["vqafeat.pretraining.trainer"])
-    # by value: a process would share the memory of tensors that `Process` itself sends
-    pickled, threads = pickle.dumps(work), max(1, torch.get_num_threads() // len(devices))
-    processes: dict[Connection[Any, Any], BaseProcess] = {}
+    threads = max(1, torch.get_num_threads() // len(devices))
+    resume = "before the training was done; the same command resumes after the last complete epoch"
     with tempfile.TemporaryDirectory(prefix="vqafeat-") as folder:
-        try:
-            for rank, device in enumerate(devices):
-                ours, theirs = context.Pipe()
-                group = partial(_join_group, f"file://{folder}/group", rank, tuple(devices), threads)
-                arguments = (theirs, dict(os.environ), group, rank, pickled)
-                name = f"{rank + 1} of {len(devices)}, on device '{device}',"
-                process = context.Process(target=_process_main, args=arguments, name=name)  # type: ignore[attr-defined]
-                with main_module_hidden():
-                    process.start()
-                theirs.close()
-                processes[ours] = process
-            return _follow(processes, report)
-        finally:
-            _stop(processes.values())
+        join_group = partial(_join_group, f"file://{folder}/group", tuple(devices), threads)
+        return run_in_processes(
+            [partial(_train_in_group, work, join_group, rank) for rank in range(len(devices))],
+            [f"process {rank} of {len(devices)}, on device '{one}'," for rank, one in enumerate(devices, 1)],
+            report,
+            lambda ended: TrainingError(f"{ended} {resume}."),
+        )[0]
 
 
-def _follow(processes: "dict[Connection[Any, Any], BaseProcess]", report: Report) -> Any:
-    """Report events until all processes are done; return the result of the first."""
-    running, first = dict(processes), next(iter(processes))
-    result = None
-    while running:
-        for pipe in wait(list(running)):
-            assert isinstance(pipe, Connection)
-            try:
-                event, value = pipe.recv()
-            except (EOFError, ConnectionError):
-                raise _ended_early(running[pipe]) from None
-            if event == "error":
-                raise value
-            if event == "end":
-                del running[pipe]
-                result = value if pipe is first else result
-            else:
-                report(value)
-    for process in processes.values():
-        process.join(_STOPPING_SECONDS)
-    return result
+def _train_in_group(
+    work: Callable[[int, Report], Any], join_group: Callable[[int], None], rank: int, report: Report
+) -> Any:
+    join_group(rank)
+    result = work(rank, report if rank == 0 else lambda _event: None)
+    distributed.destroy_process_group()
+    return result if rank == 0 else None
 
 
-def _ended_early(process: BaseProcess) -> TrainingError:
-    process.join(_STOPPING_SECONDS)
-    code = process.exitcode or 0
-    reason = f"ended with code {code}"
-    if code < 0:
-        reason = f"was killed by signal {-code} (often for want of memory)"
-    resume = "the same command resumes after the last complete epoch"
-    return TrainingError(f"process {process.name} {reason} before the training was done; {resume}.")
-
-
-def _stop(processes: Collection[BaseProcess]) -> None:
-    for process in processes:
-        if process.is_alive() and process.pid is not None:
-            os.kill(process.pid, signal.SIGINT)
-    end = time.monotonic() + _STOPPING_SECONDS
-    for process in processes:
-        process.join(max(0.0, end - time.monotonic()))
-        if process.is_alive():
-            process.kill()
-            process.join()
-
-
-def _process_main(
-    pipe: "Connection[Any, Any]",
-    environment: dict[str, str],
-    join_group: Callable[[], None],
-    rank: int,
-    pickled: bytes,
-) -> None:
-    os.environ.update(environment)  # the fork server has an older one
-    exit_with_parent(pipe)
-
-    def send(event: Any) -> None:
-        if rank == 0:
-            pipe.send(("event", event))
-
-    try:
-        try:
-            join_group()
-            result = pickle.loads(pickled)(rank, send)
-        except VqafeatError as error:
-            pipe.send(("error", error))
-        else:
-            pipe.send(("end", result if rank == 0 else None))
-            distributed.destroy_process_group()
-    except (KeyboardInterrupt, BrokenPipeError):
-        # the parent process stops this one, perhaps with another signal, or has ended
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _join_group(address: str, rank: int, devices: Sequence[torch.device], threads: int) -> None:
+def _join_group(address: str, devices: Sequence[torch.device], threads: int, rank: int) -> None:
     torch.set_num_threads(threads)
     device = devices[rank]
     indices = {other.index or 0 for other in devices}

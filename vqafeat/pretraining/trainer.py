@@ -21,7 +21,7 @@ from vqafeat.io import summarize, write_bytes
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_loading import ImageLoader, PairLoader
-from vqafeat.pretraining.data_parallel import DataParallel, reproducible_fp32, run_in_processes
+from vqafeat.pretraining.data_parallel import DataParallel, reproducible_fp32, train_in_processes
 from vqafeat.pretraining.network import QualityNetwork, weights_of
 from vqafeat.pretraining.pairs import DrawnPairs
 
@@ -133,7 +133,7 @@ def train(
     arguments = network, sets, recipe, seed, computing, checkpoint, config or {}
     if len(computing.devices) == 1:
         return _train(*arguments, 0, report)
-    result = run_in_processes(partial(_train_and_pickle, *arguments), computing.devices, report)
+    result = train_in_processes(partial(_train_and_pickle, *arguments), computing.devices, report)
     state, weights = pickle.loads(result)
     network.load_state_dict(weights)
     return cast(TrainingState, state)
