@@ -15,6 +15,8 @@ from vqafeat_cli.options import PATH, flag, several
 _IMAGES = "Labelled image set (see `vqafeat list image-sets`), or CSV image,mos,std[,content]; repeatable."
 _PAIRS = "Pairs to draw per image set; repeatable.  [default: as published, or ten per training image]"
 _RECIPE = "[default: from the recipe]"
+_PREPARATION = "Random crops of training images, or whole images resized to a square."
+_DETACH = "Train the standard deviations by the hinge loss alone."
 
 
 @click.command()
@@ -31,6 +33,10 @@ _RECIPE = "[default: from the recipe]"
 @option("--head-batch-size", type=int, help=f"Pairs per batch in the epochs of --head-epochs.  {_RECIPE}")
 @option("--short-side", type=int, help=f"Short side of the resized images, in pixels.  {_RECIPE}")
 @option("--crop-side", type=int, help=f"Side of the square crops, in pixels.  {_RECIPE}")
+@option("--preparation", metavar="crop|square", help=f"{_PREPARATION}  {_RECIPE}")
+@option("--weight-decay", type=float, help=f"Factor of the L2 term in the gradient.  {_RECIPE}")
+@option("--margin", type=float, help=f"Margin η of the hinge loss on the standard deviations.  {_RECIPE}")
+@option("--detach-variance/--no-detach-variance", default=None, help=f"{_DETACH}  {_RECIPE}")
 @option("--seed", default=0, type=IntRange(0), help="Random seed of the pairs and the training.")
 @options.devices_option
 @options.precision_option
@@ -97,12 +103,15 @@ def pretrain(
 
 
 _FEATURES = "Feature set to compare, read from stores and computed for images; repeatable."
+_SAMPLE = "Images to draw of each folder without labels, evenly over its subfolders.  [default: all]"
 
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.argument("target")
 @several("--features", default=["resnet50"], metavar="SET", help=_FEATURES)
+@option("--sample", type=IntRange(1), metavar="N", help=_SAMPLE)
+@option("--seed", default=0, type=IntRange(0), help="Random seed of --sample.")
 @options.weights_option
 @options.device_option
 @option("--plot", type=PATH, help="PNG file for a bar plot of the distances.")
@@ -112,6 +121,8 @@ def coral(
     sources: tuple[str, ...],
     target: str,
     features: tuple[str, ...],
+    sample: int | None,
+    seed: int,
     weights: tuple[str, ...],
     device: str | None,
     plot: Path | None,
@@ -126,7 +137,7 @@ def coral(
 
     \b
     Example:
-      vqafeat coral imagenet=sample/ koniq=koniq10k/ features/konvid.zarr \\
+      vqafeat coral imagenet=ILSVRC/train/ koniq=koniq10k/ features/konvid.zarr --sample 22946 \\
           --features resnet50 --features iqa-resnet50 --weights iqa-resnet50=iqa-resnet50.safetensors
     """
     from vqafeat.backbones.feature_set import build_extractors
@@ -141,7 +152,7 @@ def coral(
     def read(domain: str, feature_set: str) -> domains.DomainFeatures:
         if "=" not in domain or Path(domain).is_dir():
             return domains.mean_features(FeatureStore.open(paths[domain]), feature_set)
-        name, images = domains.image_paths(domain)
+        name, images = domains.image_paths(domain, sample, seed)
         (extractor,) = extractors(feature_set)
         with progress_bar(f"features of {name}", len(images)) as update:
             return domains.image_features(name, images, extractor, used, lambda done: update(completed=done))

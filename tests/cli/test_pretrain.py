@@ -54,10 +54,23 @@ def test_pretrain__writes_a_network_that_extract_takes(run: Run, make_set: MakeS
     assert f"digest of its feature sets: {card['weights_sha256']}" in ended.out
     (extractor,) = build_extractors(["iqa-tiny"], {"iqa-tiny": str(out)})
     assert extractor.identity.weights_sha256 == card["weights_sha256"]
+    assert (card["recipe"]["preparation"], card["recipe"]["detach_variance"]) == ("crop", True)
     again = run(*command)
     assert (again.code, "exists already" in again.err) == (1, True)
     shown = json.loads(run(*command, "--overwrite", "--json").out)
     assert (shown["weights_sha256"], shown["network"]) == (card["weights_sha256"], "iqa-tiny")
+
+
+def test_pretrain__options_replace_values_of_the_recipe(run: Run, make_set: MakeSet, tmp_path: Path) -> None:
+    # what Li et al. print where `li-released` follows their code: eq. 3 detaches nothing, "384×384×3"
+    printed = ("--preparation", "square", "--no-detach-variance", "--margin", 0.05, "--weight-decay", 0.01)
+    given = ("--images", f"mine={make_set(8)}", "--weights", "random", "--validation-percent", 0)
+    out = ("--pairs", 4, "--out", tmp_path / "a.safetensors")
+    ended = run("pretrain", "--backbone", "tiny", *given, *SMALL, *printed, *out)
+    assert ended.code == 0, ended.err
+    recipe = json.loads((tmp_path / "a.json").read_text())["recipe"]
+    names = ("preparation", "detach_variance", "margin", "weight_decay")
+    assert [recipe[name] for name in names] == ["square", False, 0.05, 0.01]
 
 
 @pytest.mark.parametrize(
@@ -69,6 +82,8 @@ def test_pretrain__writes_a_network_that_extract_takes(run: Run, make_set: MakeS
         (("--precision", "fp16"), "precision 'fp16' needs a GPU"),
         (("--out", "net.pth"), "has to end in .safetensors"),
         (("--epochs", "0"), "epochs: 0 must be greater than or equal to 1"),
+        (("--preparation", "pad"), "preparation: 'pad' must be 'crop' or 'square'"),
+        (("--margin", "-1"), "margin: -1.0 must be greater than or equal to 0"),
     ],
 )
 def test_pretrain__refuses_wrong_arguments_before_work_starts(
@@ -138,6 +153,8 @@ def test_coral__prints_distances_of_images_and_stores(
     result = json.loads(run("coral", f"a={first}", f"b={second}", "--json", *weights).out)
     assert result["target"] == "b"
     assert result["distances"]["tiny"]["a"] == pytest.approx(float(lines[0].split()[4]), rel=1e-3)
+    sampled = run("coral", f"folder={second.parent}", f"b={second}", "--sample", 3, "--seed", 5, *weights)
+    assert "3 and 7 samples, 32 channels" in sampled.out
     missing = run("coral", f"a={first}", tmp_path / "none.zarr", *weights)
     assert (missing.code, "no feature store at" in missing.err) == (1, True)
 

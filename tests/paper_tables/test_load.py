@@ -17,7 +17,7 @@ SHIPPED = [
     *(f"fontanel-{number}" for number in ("1", "2", "3", "figure-4")),
     *(f"fang-{number}" for number in ("2", "3", "4", "5", "6", "7", "figure-3", "figure-4")),
     *(f"li-{number}" for number in (*range(3, 16), "figure-3", "figure-7", "figure-7a")),
-    *(f"a2inet-{number}" for number in ("2", "3", "4", "5", "6", "7", "figure-4", "figure-6")),
+    *(f"a2inet-{number}" for number in ("2", "3", "4", "5", "6", "7", "figure-1b", "figure-4", "figure-6")),
 ]
 
 
@@ -76,6 +76,8 @@ PRINTED = [
     ("li-13", "M-Feature", "LIVE-VQC, SRCC", 0.7245, None),
     ("li-14", "SRCC Loss", "LIVE-Qualcomm, PLCC", 0.8120, None),
     ("li-15", "GRU+Transformer", "LIVE-Qualcomm, SRCC", 0.8529, None),
+    ("li-15", "GRU+Transformer, κ", "LIVE-Qualcomm, SRCC", 0.65, None),
+    ("a2inet-figure-4", "PR(S+M)", "SRCC", 0.8789, None),
     ("a2inet-3", "Proposed PR(S+M)", "LSVQ 1080p, SRCC", 0.7741, None),
     ("a2inet-4", "SQ+MS", "LIVE-VQC, PLCC", 0.8546, None),
     ("a2inet-5", "CAGI", "KoNViD-1k, CNN+Swin", 0.8645, None),
@@ -118,8 +120,24 @@ def test_load_table__published_averages_follow_from_the_published_values(
                 assert np.average(own, weights=weights) == pytest.approx(average, abs=4e-3), heading.name
 
 
+def test_load_table__a_ratio_has_cells_where_the_paper_prints_it() -> None:
+    cells = load_table("li-15").cells[36:]
+    printed = [cell.published.value if cell.published else None for cell in cells]
+    assert printed == [0.67, None, 0.55, None, 0.65, None, 0.49, None, 0.41, None, None, None]
+    assert [cell.measure for cell in cells if not cell.quoted] == ["kappa"] * 5
+    assert [cell.quoted for cell in cells] == [value is None for value in printed]
+
+
+def test_load_table__printed_distances_can_fail_their_tolerance() -> None:
+    table = load_table("li-figure-3")
+    printed = [cell.published.value for cell in table.cells if cell.published]
+    assert printed == [1.65e-5, 9.85e-6, 7.54e-5, 1.29e-6]
+    assert table.tolerance["distance"] < min(printed)
+    assert [cell.options.sample for cell in table.cells] == [22_946, None, 22_946, None]
+
+
 def test_published__parses_numbers_as_papers_print_them() -> None:
-    assert Published.parse("-") is None
+    assert Published.parse("-") is Published.parse("--") is None
     assert Published.parse("0.804±0.060") == Published(0.804, 0.060, "0.804 ± 0.060")
     starred, about, negative = (Published.parse(text) for text in ("0.687*", "~0.8", "-1.2e-5"))
     assert starred is not None

@@ -141,7 +141,9 @@ def test_data_parallel__processes_train_as_one_and_resume(
 @pytest.mark.faults
 def test_train_in_processes__a_killed_one_ends_the_run(pair_sets: Sets, recipe: PretrainingRecipe) -> None:
     def kill(event: Step | PretrainingRecord) -> None:
-        (second,) = (child for child in multiprocessing.active_children() if child.name.startswith("process 2"))
+        (second,) = (
+            child for child in multiprocessing.active_children() if child.name.startswith("process 2")
+        )
         assert second.pid is not None
         os.kill(second.pid, signal.SIGKILL)
 

@@ -9,9 +9,10 @@ import pytest
 from scipy.io import savemat
 
 from tests.helpers.image_sets import MakeSet
-from tests.helpers.workbooks import write_workbook
+from tests.helpers.workbooks import write_old_workbook, write_workbook
 from vqafeat.errors import ArgumentError, DatasetError, UnknownNameError
 from vqafeat.pretraining.image_sets import IMAGE_SETS, load_image_set
+from vqafeat.pretraining.pairs import draw_pairs
 
 
 def test_image_sets__have_the_numbers_of_pairs_of_the_papers() -> None:
@@ -43,6 +44,17 @@ def test_bid__has_the_deviation_of_its_grades(tmp_path: Path) -> None:
     write_workbook(tmp_path / "DatabaseGrades.xlsx", [["Image", "MOS"], [1.0, 3.0]])
     with pytest.raises(DatasetError, match=r"has 2 columns; BID's has the image's number"):
         load_image_set(f"bid={tmp_path}")
+
+
+def test_bid__is_read_from_the_workbook_that_it_ships(tmp_path: Path) -> None:
+    # MOS and deviation of image 446 as in the bid_train_score.txt of Li et al.: 1.183522, 0.537262
+    grades = 1.183522 + 0.537262 * np.array([-1.0, 0.0, 1.0])
+    header = ["Image Number", "Average Subjective Grade", None, "Observer 1", "Observer 2", "Observer 3"]
+    write_old_workbook(tmp_path / "DatabaseGrades.xls", [header, [446.0, 1.183522, None, *grades]])
+    (tmp_path / "ImageDatabase").mkdir()
+    (image,) = load_image_set(f"bid={tmp_path}").images
+    assert (image.name, image.mos) == ("DatabaseImage0446.JPG", 1.183522)
+    assert image.std == pytest.approx(0.537262)
 
 
 def write_clive(root: Path, names: list[str], mos: list[float], std: list[float]) -> None:
@@ -107,6 +119,39 @@ def test_spaq__says_what_replaces_the_deviations_it_lacks(tmp_path: Path) -> Non
     )
     actual = load_image_set(f"spaq={tmp_path}")
     assert (actual.images[0].std, actual.std_source) == (11.5, "column Std")
+
+
+# the first lines of the lists that Li et al. released, which end in carriage returns alone
+RELEASED = "TestImage/09320.jpg\t58.570000\t6.754187\rTestImage/10618.jpg\t41.000000\t7.771744\r"
+RELEASED_TEST = "TestImage/08681.jpg\t44.380000\t14.272226\rTestImage/00001.jpg\t48.860000\t17.553998\r"
+
+
+def test_spaq__reads_the_released_deviations_in_the_order_of_its_workbook(tmp_path: Path) -> None:
+    (tmp_path / "TestImage").mkdir()
+    write_workbook(
+        tmp_path / "MOS and Image attribute scores.xlsx", [["Image name", "MOS"], ["00001.jpg", 48.86]]
+    )
+    (tmp_path / "spaq_train_score.txt").write_bytes(RELEASED.encode())
+    with pytest.raises(DatasetError, match=r"'spaq_test.txt' is missing next to it; copy both, which share"):
+        load_image_set(f"spaq={tmp_path}")
+    (tmp_path / "spaq_test.txt").write_bytes(RELEASED_TEST.encode())
+    actual = load_image_set(f"spaq={tmp_path}")
+    assert (actual.labels.name, actual.std_source) == ("spaq_train_score.txt", "column Std")
+    assert [(image.path, image.mos, image.std) for image in actual.images] == [
+        (tmp_path / "TestImage" / "00001.jpg", 48.86, 17.553998),
+        (tmp_path / "TestImage" / "08681.jpg", 44.38, 14.272226),
+        (tmp_path / "TestImage" / "09320.jpg", 58.57, 6.754187),
+        (tmp_path / "TestImage" / "10618.jpg", 41.0, 7.771744),
+    ]
+    (pairs,) = draw_pairs([actual], {}, 0, seed=0)
+    assert (
+        np.abs(pairs.std_order).tolist() == [1] * 6
+    )  # with one deviation for all, no pair would have an order
+    (tmp_path / "spaq_test.txt").write_text("TestImage/08681.jpg\t44.38\n")
+    with pytest.raises(
+        DatasetError, match=r"image, MOS and std are not in line 1 '08681.jpg'; fetch both lists"
+    ):
+        load_image_set(f"spaq={tmp_path}")
 
 
 def test_kadid__is_higher_for_better_images_and_grouped_by_reference(tmp_path: Path) -> None:

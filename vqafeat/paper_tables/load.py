@@ -20,6 +20,7 @@ from vqafeat.paper_tables import TABLES_FOLDER, table_names
 from vqafeat.paper_tables.cells import CELL_TYPES
 from vqafeat.paper_tables.figures import FIGURES
 from vqafeat.paper_tables.table import (
+    NO_CELL,
     Cell,
     Heading,
     PaperTable,
@@ -52,11 +53,15 @@ class _File(TableHeader):
 
 @dataclass(frozen=True)
 class _Shown:
-    """The settings of a cell that do not belong to its fit; a quoted one shows the published value alone."""
+    """The settings of a cell that do not belong to its fit; a quoted one shows the published value alone.
+
+    `shows` is a measure that a row shows in place of those of its columns.
+    """
 
     statistic: Statistic
     kind: str = "fit"
     measure: str = ""
+    shows: str = ""
     quoted: bool = False
 
     def __post_init__(self) -> None:
@@ -89,8 +94,9 @@ def table_of(values: Mapping[str, Any], name: str) -> PaperTable:
     for number, row in enumerate(file.rows):
         in_row = f"{where}, row '{row.get('name', '')}'"
         printed = _printed(row.get("published", ""), len(columns), in_row)
-        for index, (levels, published) in enumerate(zip(columns, printed, strict=True)):
+        for index, (levels, (published, absent)) in enumerate(zip(columns, printed, strict=True)):
             settings = merged({"statistic": file.statistic}, file.run, row, *levels)
+            settings |= {"quoted": True} if absent else {}
             in_column = f"{in_row}, column '{headings[index].words}'"
             cells.append(_cell(number, index, settings, published, in_column))
     return PaperTable(
@@ -124,8 +130,8 @@ def _naming(where: str) -> Iterator[None]:
         raise DatasetError(f"{where}: {error}") from error
 
 
-def _printed(text: object, columns: int, where: str) -> list[Published | None]:
-    """Return the published value of each column, None where there is none."""
+def _printed(text: object, columns: int, where: str) -> list[tuple[Published | None, bool]]:
+    """Return the published value of each column, None where there is none, and whether it has no cell."""
     with _naming(where):
         if not isinstance(text, str):
             raise DatasetError(f"published is {text!r}; it has to be a text with one value per column.")
@@ -133,12 +139,12 @@ def _printed(text: object, columns: int, where: str) -> list[Published | None]:
         if values and len(values) != columns:
             count = f"{len(values)} values for {columns} columns"
             raise DatasetError(f"published has {count}; write one per column, - for none.")
-        return [Published.parse(value) for value in values] or [None] * columns
+        return [(Published.parse(value), value == NO_CELL) for value in values] or [(None, False)] * columns
 
 
 def _cell(row: int, column: int, settings: Settings, published: Published | None, where: str) -> Cell:
     shown = parse(_Shown, _only(settings, _SHOWN), where)
-    kind, measure, request, options = shown.kind, shown.measure, None, None
+    kind, measure, request, options = shown.kind, shown.shows or shown.measure, None, None
     if not shown.quoted:
         request = parse(TableFit, _only(settings, _REQUEST), where)
         with _naming(where):

@@ -61,6 +61,7 @@ def merged(*levels: Mapping[str, Any]) -> dict[str, Any]:
 
 
 Statistic = Literal["mean", "mean-std", "median"]
+NO_CELL = "--"  # in place of a printed number: the row has no cell in this column, and nothing is measured
 _PRINTED = re.compile(
     r"(?P<about>~?)(?P<value>[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?:±(?P<std>\d+(?:\.\d+)?))?(?P<mark>[*]?)"
 )
@@ -84,8 +85,8 @@ class Published:
 
     @classmethod
     def parse(cls, text: str) -> "Published | None":
-        """Return the number of a text such as `0.804±0.060`, `0.687*` or `~0.8`, and None for `-`."""
-        if text == "-":
+        """Return the number of a text such as `0.804±0.060`, `0.687*` or `~0.8`, None for `-` and `--`."""
+        if text in ("-", NO_CELL):
             return None
         match = _PRINTED.fullmatch(text)
         if match is None:

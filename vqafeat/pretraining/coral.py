@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +71,12 @@ def concatenated(domains: Sequence[DomainFeatures]) -> DomainFeatures:
     return DomainFeatures(name, np.concatenate([domain.values for domain in domains]), known)
 
 
-def image_paths(argument: str) -> tuple[str, list[Path]]:
-    """Return the name and the images of `NAME=FOLDER` or `NAME=FILE.csv`: a labelled set, or any folder."""
+def image_paths(argument: str, sample: int | None = None, seed: int = 0) -> tuple[str, list[Path]]:
+    """Return the name and the images of `NAME=FOLDER` or `NAME=FILE.csv`: a labelled set, or any folder.
+
+    Args:
+        sample: number of images to draw of a folder that is not a labelled set; see `sample_evenly`.
+    """
     name, _, folder = argument.partition("=")
     if not folder or name in IMAGE_SETS or not Path(folder).is_dir():
         return name, [image.path for image in load_image_set(argument).images]
@@ -80,7 +85,19 @@ def image_paths(argument: str) -> tuple[str, list[Path]]:
     if not paths:
         problem = f"'{folder}' holds no images that Pillow knows by their ending"
         raise DatasetError(f"{problem}; give the folder of '{name}'.")
-    return name, paths
+    return name, paths if sample is None else sample_evenly(paths, sample, seed)
+
+
+def sample_evenly(images: Sequence[Path], number: int, seed: int) -> list[Path]:
+    """Return a random sample with equally many images of each folder, or all of a folder that has fewer.
+
+    Li et al. sample ImageNet so over its categories; its images are in a folder for each.
+    """
+    folders: dict[Path, list[Path]] = {}
+    for index in np.random.default_rng(seed).permutation(len(images)):
+        folders.setdefault(images[index].parent, []).append(images[index])
+    turns = zip_longest(*folders.values())  # an image of each folder
+    return sorted([image for turn in turns for image in turn if image is not None][:number])
 
 
 def image_features(

@@ -8,7 +8,15 @@ from math import inf, isfinite, isnan
 from pathlib import Path
 from statistics import stdev
 
-from vqafeat.datasets.label_readers import column_of, label_error, parsed_scores, read_table, read_workbook
+from vqafeat.datasets.label_readers import (
+    Table,
+    column_of,
+    label_error,
+    parsed_scores,
+    read_table,
+    read_workbook,
+    text_of,
+)
 from vqafeat.datasets.matlab import mat5_variables
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.io import duplicates, read_toml, summarize
@@ -94,7 +102,8 @@ class Columns:
 
 
 def _read_columns(path: Path, columns: Columns) -> Labels:
-    table = read_table(path) if path.suffix.lower() == ".csv" else read_workbook(path)
+    read = {".csv": read_table, ".txt": _read_lists}.get(path.suffix.lower(), read_workbook)
+    table = read(path)
 
     def cells(*names: str) -> list[tuple[int, str]]:
         column = column_of(table, names, path)
@@ -108,6 +117,24 @@ def _read_columns(path: Path, columns: Columns) -> Labels:
     else:
         stds, source = [columns.assumed_std] * len(names), columns.assumed_source
     return list(zip(names, parsed_scores(cells(columns.mos), path), stds, contents, strict=True)), source
+
+
+def _read_lists(path: Path) -> Table:
+    # as `data_spaq.m` in the released code of Li et al. writes them: folder/image, MOS and std, tabs between;
+    # a fifth of the images is in the list of the test part
+    test = path.with_name(path.name.replace("train_score", "test"))
+    if not test.is_file():
+        raise label_error(path, f"'{test.name}' is missing next to it; copy both, which share the images")
+    rows = list[tuple[int, tuple[str, ...]]]()
+    for part in (path, test):
+        lines = enumerate(text_of(part).splitlines(), start=1)
+        rows += [
+            (number, tuple(line.rpartition("/")[2].split("\t"))) for number, line in lines if line.strip()
+        ]
+    if wrong := [f"line {number} '{cells[0]}'" for number, cells in rows if len(cells) != 3]:
+        raise label_error(path, f"image, MOS and std are not in {summarize(wrong)}; fetch both lists again")
+    rows.sort(key=lambda row: row[1])  # the order of the data set's own workbook
+    return Table(("Image name", "MOS", "Std"), tuple(rows))
 
 
 def _read_bid(path: Path) -> Labels:

@@ -1,8 +1,10 @@
 """Cells of networks: time and operations for a clip, and CORAL distances."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 
+import numpy as np
 import torch
 from pydantic import PositiveInt
 from torch.utils.flop_counter import FlopCounterMode
@@ -23,12 +25,13 @@ _ASPECT_RATIO = 16 / 9
 @CELL_TYPES.register("timing")
 @dataclass(frozen=True)
 class TimingCell(CellType):
-    """The time or the operations of networks for a clip, with random weights and without decoding.
+    """The time or the operations of networks for a video, with random weights and without decoding.
 
     Attributes:
         height: of the frames, whose width is 16/9 of it.
-        frames: of the clip.
+        frames: of the video.
         timed: frames that are computed; a network that processes clips takes one input instead.
+        repeats: number of measured times, of which the cell shows the mean.
     """
 
     measures = ("seconds", "gflops")
@@ -37,28 +40,32 @@ class TimingCell(CellType):
     height: PositiveInt
     frames: PositiveInt = 300
     timed: PositiveInt = 2
+    repeats: PositiveInt = 1
 
     def measured(self, task: Task) -> Measured:
-        """Return the sum over the networks; a first run of each is not timed."""
+        """Return the sums over the networks; a first run of each is not timed."""
         stores, device = task.fits.stores, device_named(task.fits.device)
-        height = self.height // _STAND_IN_SCALE if stores.stands_in else self.height
+        small = replace(self, height=self.height // _STAND_IN_SCALE, repeats=1)
         features = stores.adapt(task.request).features.split("+")
         names = [name for name in features if not name.endswith(AGAIN)]
         extractors = build_extractors(names, dict.fromkeys(backbone_names(names), "random"))
         networks = shared_networks(extractors, device)
-        costs = [_cost(network, height, self, task.measure, device) for network in networks]
-        return Measured(Summary.of([sum(costs)]))
+        cell = small if stores.stands_in else self
+        costs = [_costs(network, cell, task.measure, device) for network in networks]
+        return Measured(Summary.of(np.sum(costs, axis=0).tolist()))
 
 
-def _cost(network: Network, height: int, clip: TimingCell, measure: str, device: torch.device) -> float:
+def _costs(network: Network, clip: TimingCell, measure: str, device: torch.device) -> list[float]:
+    """Return the operations for the whole video, or the seconds of each repeat."""
     clips, frame_indices = network.backbone.clips, network.frame_rule.frame_indices
-    width = round(height * _ASPECT_RATIO / 2) * 2
+    height, width = clip.height, round(clip.height * _ASPECT_RATIO / 2) * 2
     frames = torch.zeros((clips.inputs if clips else clip.timed, 3, height, width), dtype=torch.uint8)
-    seen = clips.window if clips else clip.timed
     whole = len(frame_indices(clip.frames)) if frame_indices and not clips else clip.frames
+    # the last clip is the video's last frames, and costs as much as the others
+    times = ceil(whole / clips.window) if clips else whole / clip.timed
     if measure == "gflops":
-        return _operations(network, frames) / 1e9 * whole / seen
-    return _seconds(network, frames.to(device), device) * whole / seen
+        return [_operations(network, frames) / 1e9 * times]
+    return [times * seconds for seconds in _seconds(network, frames.to(device), device, clip.repeats)]
 
 
 def _operations(network: Network, frames: torch.Tensor) -> float:
@@ -70,24 +77,30 @@ def _operations(network: Network, frames: torch.Tensor) -> float:
     return float(counter.get_total_flops())
 
 
-def _seconds(network: Network, frames: torch.Tensor, device: torch.device) -> float:
-    start = 0.0
-    for _ in range(2):  # the second run is timed
+def _seconds(network: Network, frames: torch.Tensor, device: torch.device, repeats: int) -> list[float]:
+    seconds = []
+    for _ in range(1 + repeats):
         start = time.perf_counter()
         network.frame_rows(frames)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+        seconds.append(time.perf_counter() - start)
+    return seconds[1:]
 
 
 @CELL_TYPES.register("coral")
 @dataclass(frozen=True)
 class CoralCell(CellType):
-    """The CORAL distance of joined image sets to the videos of all data sets."""
+    """The CORAL distance of joined image sets to the videos of all data sets.
+
+    Attributes:
+        sample: images that are drawn of each folder without labels; None for all.
+    """
 
     measures = ("distance",)
 
     images: NonEmpty[tuple[str, ...]]
+    sample: PositiveInt | None = None
 
     def missing(self, fits: FitCache) -> tuple[str, ...]:
         """Return which images are missing."""
@@ -102,14 +115,13 @@ class CoralCell(CellType):
             images, videos = (coral.mean_features(source, features) for source in sources)
         else:
             sources = fits.sources(task.request)
-            images = coral.concatenated([_of_images(name, features, fits) for name in self.images])
+            images = coral.concatenated([self._of(name, features, fits) for name in self.images])
             videos = coral.concatenated([coral.mean_features(source, features) for source in sources])
         counts = f"{len(images.values)} and {len(videos.values)} samples of {videos.values.shape[1]} channels"
         distance = Summary.of([coral.coral_distance(images, videos)])
         return Measured(distance, notes=(f"{images.name} to {videos.name}: {counts}",))
 
-
-def _of_images(name: str, feature_set: str, fits: FitCache) -> coral.DomainFeatures:
-    (extractor,) = build_extractors([feature_set], fits.weights)
-    _, paths = coral.image_paths(f"{name}={fits.images[name]}")
-    return coral.image_features(name, paths, extractor, device_named(fits.device))
+    def _of(self, name: str, feature_set: str, fits: FitCache) -> coral.DomainFeatures:
+        (extractor,) = build_extractors([feature_set], fits.weights)
+        _, paths = coral.image_paths(f"{name}={fits.images[name]}", self.sample)
+        return coral.image_features(name, paths, extractor, device_named(fits.device))

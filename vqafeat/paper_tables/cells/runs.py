@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import PositiveInt
+from scipy.stats import entropy
 
 from vqafeat.datasets.dataset import SplitName
 from vqafeat.errors import ArgumentError
@@ -14,11 +16,13 @@ from vqafeat.evaluation import GROUPINGS
 from vqafeat.evaluation.compare import ensemble
 from vqafeat.evaluation.evaluate import evaluate
 from vqafeat.evaluation.groups import group_metrics, group_videos
+from vqafeat.evaluation.model import Model
 from vqafeat.paper_tables.cells.base import CELL_TYPES, CellResult, CellType, Measured, Task
 from vqafeat.paper_tables.table import TableFit
 from vqafeat.schema import NonEmpty, Texts
 from vqafeat.statistics import PairedTest, paired_test
 from vqafeat.store.features import FeatureReader
+from vqafeat.training.fit import draw_splits
 from vqafeat.training.joint_store import dataset_number
 from vqafeat.training.predictions import Prediction
 from vqafeat.training.results import EVERY_MEASURE, Summary
@@ -133,7 +137,9 @@ class DifferenceCell(PairedRuns):
 @CELL_TYPES.register("ensemble")
 @dataclass(frozen=True)
 class EnsembleCell(CellType):
-    """The blended scores of a run and of one that differs in the values `second`."""
+    """The blended scores of a run and of one that differs in the values `second`, or the κ of these."""
+
+    measures = (*EVERY_MEASURE, "kappa")
 
     second: NonEmpty[Mapping[str, Any]]
 
@@ -145,8 +151,10 @@ class EnsembleCell(CellType):
         """Return the measure of the scores, blended with each split's κ."""
         first, second = (task.fits.fit(request) for request in self.requests(task.request))
         blend = ensemble(first.path, second.path, mapping=task.request.mapping)
-        kappas = ", ".join(f"{kappa:.2f}" for kappa in blend.kappas)
-        measured = Measured.of(blend.summary, task.measure, (first.path, second.path))
+        kappas, runs = ", ".join(f"{kappa:.2f}" for kappa in blend.kappas), (first.path, second.path)
+        if task.measure == "kappa":
+            return Measured(Summary.of(blend.kappas), runs=runs)
+        measured = Measured.of(blend.summary, task.measure, runs)
         return replace(measured, notes=(*measured.notes, f"kappa {kappas} ({blend.selection})"))
 
 
@@ -243,3 +251,42 @@ def _on_one_range(row: Prediction, config: RunConfig) -> Prediction:
     slope = (_HIGHEST - _LOWEST) / (high - low)
     mos, score = (_LOWEST + slope * (value - low) for value in (row.mos, row.prediction))
     return replace(row, mos=mos, prediction=score)
+
+
+@CELL_TYPES.register("curve")
+@dataclass(frozen=True)
+class CurveCell(CellType):
+    """A value for each frame of a video, which a figure draws as a curve (A2INet, figure 1(b)).
+
+    The entropy is that of the channels' shares in a frame's mean activations, in bits. The score is of the
+    first split's head, without temporal pooling.
+
+    Attributes:
+        mos: the video has the highest or the lowest MOS in the test part of the first split.
+        rank: 1 for the highest or lowest itself, 2 for the next.
+    """
+
+    measures = ("entropy", "score")
+
+    mos: Literal["highest", "lowest"]
+    rank: PositiveInt = 1
+
+    def measured(self, task: Task) -> Measured:
+        """Return the values of all frames."""
+        source, fit = task.fits.joined(task.request), task.fits.stores.adapt(task.request)
+        complete, videos = source.complete_videos(fit.features), source.dataset.videos
+        first = draw_splits(source.datasets, fit.config).splits[0]
+        test = [videos[row] for row in first.test if videos[row].name in complete]
+        if self.rank > len(test):
+            raise ArgumentError(f"rank is {self.rank}; the test part has {len(test)} videos with features.")
+        test.sort(key=lambda video: video.mos, reverse=self.mos == "highest")
+        video, runs = test[self.rank - 1], tuple[Path, ...]()
+        rows = source.read(fit.features, video.name).values
+        if task.measure == "entropy":
+            means = np.abs(rows[:, : rows.shape[1] // 2].astype(np.float64))
+            values = np.asarray(entropy(means, base=2, axis=1))
+        else:
+            runs = (task.fits.fit(task.request).path,)
+            values = Model.load(runs[0]).frame_scores(rows, splits=0, pooled=False)
+        note = f"{self.mos} MOS, {self.rank}: '{video.name}' with {video.mos:g}"
+        return Measured(Summary.of(values.tolist()), runs=runs, notes=(note,))
