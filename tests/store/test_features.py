@@ -88,7 +88,7 @@ def test_fuse__joins_at_shared_frames() -> None:
 
 
 def released_fusion(length: int) -> list[tuple[int, int]]:
-    """(frame of the spatial row, number of the motion row) of `CNNfeatures_Fusion.py` for a video's length."""
+    """(frame of the spatial row, number of the motion row) of `CNNfeatures_Fusion.py` for a length."""
     block = torch.linspace(0, min(length, 64) - 1, 32).long().tolist()
     starts = range(0, length - 64, 64)
     frames = [start + index for start in starts for index in block]
