@@ -123,6 +123,8 @@ def test_recipes__equal_those_of_the_papers() -> None:
     )
     assert {name for name in RECIPES if RECIPES.get(name).multi_dataset == "pooled"} == {"li-rescaled"}
     assert {RECIPES.get(name).select for name in RECIPES} == {"validation"}
+    # no paper and no released code starts scores at the mean label
+    assert {name for name in RECIPES if RECIPES.get(name).start_at_mean} == {"default", "demo"}
 
 
 def test_overridden__refuses_a_change_that_nothing_reads() -> None:
