@@ -63,7 +63,7 @@ def test_pretrain__writes_a_network_that_extract_takes(run: Run, make_set: MakeS
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (("--backbone", "vit-b16"), "--backbone vit-b16 cannot be pre-trained"),
+        (("--backbone", "swin3d-t"), "--backbone swin3d-t cannot be pre-trained"),
         (("--pairs", "other=3"), "--pairs names 'other', which is not among the image sets mine"),
         (("--recipe", "li"), "unknown pre-training recipe 'li'"),
         (("--precision", "fp16"), "precision 'fp16' needs a GPU"),

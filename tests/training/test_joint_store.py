@@ -249,6 +249,17 @@ def test_fit__li_rescaled_trains_as_on_one_data_set(make_store: MakeStore, tmp_p
     assert model.score(tiny_features(7), 0) == pytest.approx(rows[0].score, abs=1e-5)
 
 
+def test_fit__li_rescaled_released_stores_the_frozen_lines(make_store: MakeStore, tmp_path: Path) -> None:
+    changes = {"recipe": "li-rescaled-released", "overrides": {"epochs": 2, "batch_size": 4}}
+    run = mixed_fit(mixture(make_store), tmp_path / "run", jobs=1, **changes)
+    assert (run.config.options["datasets"], run.config.options["learn_lines"]) == ("tiny+other", False)
+    model = Model.load(run.path, scale_of="other")
+    rows = [row for row in run.predictions if row.video == "other/clip,7.mp4" and row.part == "test"]
+    assert model.score(tiny_features(7), 0) == pytest.approx(rows[0].score, abs=1e-5)
+    (head,) = model.heads
+    assert (head.state_dict()["slopes"].tolist(), head.state_dict()["offsets"].tolist()) == ([1, 1], [0, 0])
+
+
 def test_fit__refuses_what_several_data_sets_do_not_allow(make_store: MakeStore, tmp_path: Path) -> None:
     source = mixture(make_store)
     with pytest.raises(
