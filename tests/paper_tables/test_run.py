@@ -61,6 +61,15 @@ def test_run_table__fits_differences_and_paired_tests(
     assert value(result, 0) == pytest.approx(np.median(gru))
     assert result.cells[0].difference == pytest.approx(np.median(gru) - 0.5)
     assert value(result, 1) == pytest.approx(np.mean(gru) - np.mean(plain))
+    gain = {
+        "name": "gain",
+        "head": "no-time",
+        "kind": "improvement",
+        "improvement": {"against": {"head": "avg-gru"}},
+    }
+    gained = make_table([gain], [{"name": "gain", "measure": "gain"}])
+    expected = 100 * (np.median(gru) - np.median(plain)) / np.median(plain)
+    assert value(filled(gained, stores, tmp_path), 0) == pytest.approx(expected)
     paired = make_table(
         [{"name": "p", "head": "avg-gru", "kind": "paired", "paired": against}],
         [{"name": "p", "measure": "p"}],

@@ -277,8 +277,9 @@ def only_feature_sets(store: FeatureReader) -> str:
 def fuse(parts: Sequence[VideoFeatures], name: str) -> VideoFeatures:
     """Join the channels of several feature sets of one video at the decoded frames that all of them have.
 
-    Li et al. (TCSVT 2022) join spatial and motion features this way, at the frames of the motion features. A
-    frame that these repeat in a short video stays repeated. The result is float16 if all parts are.
+    Li et al. (TCSVT 2022) join spatial and motion features this way, at the frames of the motion features
+    (their released `CNNfeatures_Fusion.py`). A frame that these repeat in a short video is repeated; the k-th
+    of its rows joins each part's own k-th. The result is float16 if all parts are.
     """
     if len(parts) == 1:
         return parts[0]
@@ -289,7 +290,10 @@ def fuse(parts: Sequence[VideoFeatures], name: str) -> VideoFeatures:
         problem = f"the feature sets to be joined share no decoded frame ({spans})"
         raise StoreError(f"video '{name}': {problem}; extract them by frame rules that share frames.")
     rows = max((frame[np.isin(frame, shared)] for frame in frames), key=len)
-    values = [part.values[np.searchsorted(part.frame, rows)] for part in parts]
+    repeats, values = np.arange(len(rows)) - np.searchsorted(rows, rows), []
+    for part in parts:
+        first, end = (np.searchsorted(part.frame, rows, side) for side in ("left", "right"))
+        values.append(part.values[np.minimum(first + repeats, end - 1)])
     return VideoFeatures(np.concatenate(values, axis=1), rows)
 
 

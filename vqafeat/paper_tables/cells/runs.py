@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -132,6 +132,21 @@ class DifferenceCell(PairedRuns):
         """Return the mean difference."""
         tested, runs = self.tested(task, task.measure, "t")
         return Measured(Summary.of([tested.mean_difference]), runs=runs)
+
+
+@CELL_TYPES.register("improvement")
+@dataclass(frozen=True)
+class ImprovementCell(PairedRuns):
+    """How far the SROCC of the run `against` is above the cell's own, in percent of it (A2INet, table 5)."""
+
+    measures = ("gain",)
+
+    def measured(self, task: Task) -> Measured:
+        """Return the relative difference of the medians over the splits."""
+        runs = [task.fits.fit(request) for request in self.requests(task.request)]
+        own, other = (run.metrics.srocc.median for run in runs)
+        gain = 100 * (other / own - 1) if own else nan
+        return Measured(Summary.of([gain]), runs=tuple(run.path for run in runs))
 
 
 @CELL_TYPES.register("ensemble")
