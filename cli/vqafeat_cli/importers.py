@@ -31,11 +31,12 @@ def importing() -> None:
 @option("--dataset", required=True, metavar="NAME|FILE", help=_KNOWN_OR_OWN)
 @_where_options
 def vsfa(folder: Path, dataset: str, **where: Any) -> int:
-    """Import a VSFA feature folder as the feature set `resnet50`.
+    """Import a feature folder of VSFA or Li et al.
 
-    The folder holds <index>_resnet-50_res5c.npy and <index>_score.npy for each video. With a known data set,
-    the index is the position in its label list, and the scores are checked against it. With a new name,
-    videos are named by their index, and the scores are the labels.
+    The folder holds <index>_score.npy for each video, and <index>_resnet-50_res5c.npy, which becomes
+    `resnet50`, or <index>_SpatialMotion_last_conv.npy, which becomes `iqa-resnet50` and `slowfast-fast`. With
+    a known data set, the index is the position in its label list, and the scores are checked against it. With
+    a new name, videos are named by their index, and the scores are the labels.
 
     \b
     Examples:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 
 _DATASET = "Data set to use; demo stands for the small demo data set.  [default: all in the store]"
+_PROTOCOL = "Split protocol in place of the table's: content, video, stored or official."
+_RECIPE = "Recipe in place of the table's, such as li for li-released; `vqafeat list recipes` names them."
 _PUBLISHED = "Fill the table from these published predictions (.npz) instead of training."
 
 
@@ -33,6 +35,8 @@ _PUBLISHED = "Fill the table from these published predictions (.npz) instead of 
 @several("--dataset", "datasets", metavar="NAME", help=_DATASET)
 @options.read_store_options
 @option("--runs", type=PATH, help="Folder of run folders; finished runs are reused.  [default: runs]")
+@option("--recipe", help=_RECIPE)
+@option("--protocol", help=_PROTOCOL)
 @option("--published-predictions", type=PATH, help=_PUBLISHED)
 @option("--format", "form", default="md", help="Format: md, latex (booktabs), csv (a line per cell) or html.")
 @flag("--check", "checks", help="Exit with code 3 if a difference exceeds the table's stated tolerance.")
@@ -52,6 +56,8 @@ def table(
     store: StorePath,
     cache: int | None,
     runs: Path | None,
+    recipe: str | None,
+    protocol: str | None,
     published_predictions: Path | None,
     form: str,
     checks: bool,
@@ -67,12 +73,14 @@ def table(
     """Fill tables of the papers from stored features: measured next to published figures.
 
     NAME is one of `vqafeat list tables`, or the path of your own .toml. Finished runs are reused; where
-    features are missing, the table names the commands that extract them.
+    features are missing, the table names the commands that extract them. --recipe and --protocol replace
+    those of the whole table; rows and columns with their own keep them.
 
     \b
     Examples:
       vqafeat table fontanel-1
       vqafeat table li-14 --dataset demo --format latex
+      vqafeat table li-14 --recipe li
       vqafeat table li-3 --published-predictions li2022_predictions.npz --check
       vqafeat table li-figure-3 --images imagenet=sample/ --images koniq=koniq10k/ --plots plots/
     """
@@ -87,8 +95,11 @@ def table(
     if checks and "demo" in datasets:
         reason = "--check compares with published figures, which the demo data set is not meant to reach"
         raise click.UsageError(f"{reason}; leave one out.")
+    if published_predictions is not None and (recipe or protocol):
+        raise click.UsageError("--published-predictions trains nothing; leave out --recipe and --protocol.")
     named("format of a table", form, RENDERERS)
-    tables = [load_table(name) for name in (table_names() if every else names)]
+    changes = {"recipe": recipe, "protocol": protocol}
+    tables = [load_table(name, **changes) for name in (table_names() if every else names)]
     with ExitStack() as stack:
         if published_predictions is not None:
             results = (recorded_result(table, published_predictions) for table in tables)

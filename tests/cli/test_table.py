@@ -52,6 +52,12 @@ def test_table__is_measured_next_to_published_and_checked(run: Run, store: Path,
         (["li-3", "--all"], 2, "name one table or more"),
         (["li-3", "--dataset", "demo", "--check"], 2, "leave one out"),
         (["li-3", "--dataset", "demo", "--dataset", "konvid"], 2, "leave out konvid"),
+        (
+            ["li-3", "--published-predictions", "x.npz", "--recipe", "li"],
+            2,
+            "leave out --recipe and --protocol",
+        ),
+        (["li-3", "--protocol", "vide"], 1, "unknown split protocol 'vide': did you mean video"),
         (["li-31"], 1, "unknown table 'li-31': did you mean li-3"),
         (["li-3", "--format", "pdf"], 1, "unknown format of a table 'pdf'"),
         (["li-5", "--published-predictions", "x.npz"], 1, "has no [recorded] part"),
@@ -67,3 +73,11 @@ def test_list__tables_are_all_make_targets(run: Run) -> None:
     assert [line.split()[0] for line in lines] == table_names()
     makefile = (Path(__file__).parents[2] / "Makefile").read_text()
     assert "vqafeat/paper_tables/tables/*.toml" in makefile
+
+
+def test_table__runs_as_printed_with_another_recipe_and_protocol(run: Run, tmp_path: Path) -> None:
+    given = ("table", "li-14", "--store", tmp_path / "none", "--recipe", "li", "--protocol", "video")
+    assert (
+        "Run with recipe li in place of li-released. Run with protocol video in place of stored."
+        in run(*given).out
+    )

@@ -27,6 +27,7 @@ from vqafeat.datasets.label_readers import LABEL_READERS
 from vqafeat.datasets.locate import Located
 from vqafeat.errors import DatasetError, UnknownNameError
 
+UGC = "YOUTUBE_UGC_metadata.csv"
 SHIPPED = ["cvd2014", "demo", "konvid", "live-apv", "live-qualcomm", "live-vqc", "lsvq", "youtube-ugc"]
 MANIFEST = """
 title = "Mine"
@@ -129,6 +130,18 @@ def test_load_dataset__real_label_files_give_the_published_figures(
     assert dataset.label_list == file
     assert (dataset.stored_permutations is not None) == file.endswith("info.mat")
     assert all(dataset.files.canonical(video.name) == video.name for video in dataset.videos)
+
+
+def test_load_dataset__takes_a_list_by_its_name(shared_data: Path, tmp_path: Path) -> None:
+    # first and last of the rows, counted from 1, that VIDEVAL's script deletes
+    labels = shared_data / "labels"
+    dataset = load_dataset("youtube-ugc", root=labels, labels="1323")
+    whole = [video.name for video in load_dataset("youtube-ugc", labels=labels / UGC).videos]
+    grey = [row for row, name in enumerate(whole, 1) if name not in {video.name for video in dataset.videos}]
+    assert (len(dataset.videos), len(grey), grey[:3], grey[-3:]) == (1323, 57, [3, 6, 10], [1336, 1344, 1380])
+    assert dataset.label_list == f"{UGC}, list 1323"
+    with pytest.raises(DatasetError, match=rf"needs a label file.*looked for {UGC}"):
+        load_dataset("youtube-ugc", root=tmp_path, labels="1323")
 
 
 def test_manifests__know_every_real_label_file(shared_data: Path) -> None:

@@ -64,6 +64,37 @@ def test_import_vsfa__counts_in_the_published_list(folder: Path, tmp_path: Path)
         import_vsfa(folder, bare_dataset(["v0", "v1", "v2"]), store)
 
 
+def test_import_vsfa__takes_apart_what_li_et_al_fused(folder: Path, tmp_path: Path) -> None:
+    random, fused = np.random.default_rng(0), tmp_path / "li"
+    fused.mkdir()
+    files = {index: random.normal(size=(32, 4096 + 512)).astype(np.float32) for index in SCORES}
+    for index, values in files.items():
+        np.save(fused / f"{index}_SpatialMotion_last_conv.npy", values)
+        np.save(fused / f"{index}_score.npy", np.array(SCORES[index]))
+    dataset = vsfa_dataset(fused, "mine")
+    store = FeatureStore.create(tmp_path / "mine.zarr", dataset)
+    summary = import_vsfa(fused, dataset, store)
+    assert (summary.feature_set, summary.imported, summary.channels) == (
+        "iqa-resnet50+slowfast-fast",
+        3,
+        4608,
+    )
+    assert [store.identity(name).channels for name in store.feature_sets()] == [4096, 512]
+    features = store.features("iqa-resnet50+slowfast-fast")
+    for row, index in enumerate(SCORES):
+        frames, mos = features[row]
+        np.testing.assert_array_equal(frames.numpy(), files[index])
+        assert float(mos) == SCORES[index]
+    np.save(fused / "0_resnet-50_res5c.npy", files[0])
+    with pytest.raises(DatasetError, match=r"holds files named \*_resnet-50_res5c.npy and \*_SpatialMotion"):
+        vsfa_dataset(fused, "mine")
+    (fused / "0_resnet-50_res5c.npy").unlink()
+    for index in SCORES:
+        np.save(fused / f"{index}_SpatialMotion_last_conv.npy", np.zeros((3, 4096), np.float32))
+    with pytest.raises(DatasetError, match="has 4096 channels, which leaves none for slowfast-fast; give"):
+        import_vsfa(fused, dataset, store)
+
+
 def test_vsfa_dataset__refuses_incomplete_folders(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"holds no file named <index>_resnet-50_res5c.npy"):
         vsfa_dataset(tmp_path, "mine")

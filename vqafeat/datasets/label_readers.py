@@ -112,6 +112,7 @@ class TableOptions:
         split_column: column of the official part; `split_values` translates its cells, as {"True": "test"}.
         decimal: decimal mark of the labels.
         at_least: column → its smallest value; rows below it are left out.
+        leave_out: names, as in the column of videos, whose rows are left out.
     """
 
     video: Texts
@@ -122,6 +123,7 @@ class TableOptions:
     delimiter: str = ","
     decimal: str = "."
     at_least: Mapping[str, float] = field(default_factory=dict)
+    leave_out: Texts = ()
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or len(self.decimal) != 1:
@@ -173,6 +175,7 @@ def _read_label_table(path: Path, options: TableOptions) -> LabelRows:
         values = parsed_scores(((line, cells[column]) for line, cells in rows), path)
         rows = [row for row, value in zip(rows, values, strict=True) if value >= least]
     video, mos = column_of(table, options.video, path), column_of(table, options.mos, path)
+    rows = [row for row in rows if row[1][video] not in options.leave_out]
     content = column_of(table, options.content, path) if options.content else None
     split = column_of(table, options.split_column, path) if options.split_column else None
     scores = parsed_scores(((line, cells[mos]) for line, cells in rows), path, options.decimal)

@@ -41,7 +41,8 @@ def load_dataset(
         name_or_path: a shipped manifest's name, or the path of a .toml manifest or of a .csv with
             video,mos[,content,split].
         root: folder of the label files and the videos; without it, that of `default_root`.
-        labels: a label file, several that belong together, or a folder to search instead of the root.
+        labels: a label file, several that belong together, the name of a list of the manifest, or a folder
+            to search instead of the root.
 
     Raises:
         UnknownNameError: no such data set is known.
@@ -64,6 +65,8 @@ def load_dataset(
     if not files:
         problem = f"data set '{manifest.name}': labels is empty"
         raise DatasetError(f"{problem}; name a label file, or leave labels out to search for it.")
+    if named := tuple(entry for entry in manifest.labels if entry.name and [Path(entry.name)] == files):
+        return with_digest(_read_lists(manifest, _search(replace(manifest, labels=named), folder), folder))
     is_folder = len(files) == 1 and files[0].is_dir()
     lists = _search(manifest, files[0]) if is_folder else [_list_of(manifest, path) for path in files]
     return with_digest(_read_lists(manifest, lists, folder))
@@ -85,7 +88,7 @@ def _load_csv(path: Path, root: Path) -> Dataset:
 def _read_lists(manifest: Manifest, lists: Sequence[_ListFile], root: Path | None) -> Dataset:
     """Return the data set of label lists that belong together; its digest is left empty."""
     read = [LABEL_READERS.get(entry.reader).read(path, entry.options) for entry, path in lists]
-    wheres = [f"label list '{path.name}' of '{manifest.name}'" for _, path in lists]
+    wheres = [f"label list '{_list_name(*one)}' of '{manifest.name}'" for one in lists]
     parts = [
         _videos_of(manifest, entry, rows.rows, where)
         for (entry, _), rows, where in zip(lists, read, wheres, strict=True)
@@ -96,7 +99,7 @@ def _read_lists(manifest: Manifest, lists: Sequence[_ListFile], root: Path | Non
         score_name=manifest.score_name,
         mos_range=manifest.mos_range,
         videos=tuple(video for videos in parts for video in videos),
-        label_list=" + ".join(path.name for _, path in lists),
+        label_list=" + ".join(_list_name(entry, path) for entry, path in lists),
         digest="",
         raw=manifest.raw,
         stored_permutations=read[0].permutations if len(read) == 1 else None,
@@ -107,6 +110,10 @@ def _read_lists(manifest: Manifest, lists: Sequence[_ListFile], root: Path | Non
     for (entry, _), videos, where in zip(lists, parts, wheres, strict=True):
         _check_known(entry, videos, where)
     return dataset
+
+
+def _list_name(entry: LabelList, path: Path) -> str:
+    return f"{path.name}, list {entry.name}" if entry.name else path.name
 
 
 def _videos_of(

@@ -1,4 +1,4 @@
-"""Import features that others computed, with their provenance: VSFA's folders, and MATLAB matrices."""
+"""Import features that others computed: the folders of VSFA and of Li et al., and MATLAB matrices."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -15,11 +15,20 @@ from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.matlab import mat5_contents
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.store import FeatureStore
+from vqafeat.store.features import FUSION_SIGN
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 
 UNKNOWN = "unknown"
-_VSFA_FEATURE_SET = "resnet50"
-_VSFA_FILE = re.compile(r"(\d+)_resnet-50_res5c\.npy")
+_Columns = tuple[str, slice, str, str]  # feature set, its channels in the files, tap, frame rule
+# what follows the index in the names of released feature files → what they hold: VSFA's CNNfeatures.py, and
+# CNNfeatures_Fusion.py of Li et al., which joins 32 of each 64 frames
+_RELEASED: dict[str, tuple[_Columns, ...]] = {
+    "_resnet-50_res5c.npy": (("resnet50", slice(None), "layer4", "every frame"),),
+    "_SpatialMotion_last_conv.npy": (
+        ("iqa-resnet50", slice(4096), "layer4", "32 of 64 frames"),
+        ("slowfast-fast", slice(4096, None), "res5", "32 of 64 frames"),
+    ),
+}
 _SCORE_TOLERANCE = 1e-3
 
 
@@ -34,8 +43,8 @@ class ImportSummary:
 
 
 def vsfa_dataset(folder: Path, name: str) -> Dataset:
-    """Return the data set of a VSFA feature folder: videos named by their index, MOS from `*_score.npy`."""
-    scores = {str(index): _score(folder, index) for index in _vsfa_files(folder)}
+    """Return the data set of a feature folder: videos named by their index, MOS from `*_score.npy`."""
+    scores = {str(index): _score(folder, index) for index in _released_files(folder)[1]}
     return Dataset(
         name,
         title=f"{name} (imported VSFA features)",
@@ -47,23 +56,34 @@ def vsfa_dataset(folder: Path, name: str) -> Dataset:
     )
 
 
-def _vsfa_files(folder: Path) -> dict[int, Path]:
-    """Return the `<index>_resnet-50_res5c.npy` files of a folder by index, ascending."""
-    matches = (_VSFA_FILE.fullmatch(path.name) for path in folder.glob("*.npy"))
-    files = {int(match[1]): folder / match[0] for match in matches if match}
-    if not files:
-        raise DatasetError(f"'{folder}' holds no file named <index>_resnet-50_res5c.npy; name VSFA's folder.")
-    return dict(sorted(files.items()))
+def _released_files(folder: Path) -> tuple[str, dict[int, Path]]:
+    """Return how the names of a folder's feature files end, and the files by index, ascending."""
+    endings = {ending: re.compile(rf"(\d+){re.escape(ending)}") for ending in _RELEASED}
+    names = [path.name for path in folder.glob("*.npy")]
+    files = {
+        ending: {int(match[1]): folder / match[0] for match in map(pattern.fullmatch, names) if match}
+        for ending, pattern in endings.items()
+    }
+    kinds = [ending for ending in files if files[ending]]
+    if not kinds:
+        known = " or ".join(f"<index>{ending}" for ending in _RELEASED)
+        raise DatasetError(f"'{folder}' holds no file named {known}; name the folder of VSFA or Li et al.")
+    if len(kinds) > 1:
+        problem = f"'{folder}' holds files named *{kinds[0]} and *{kinds[1]}"
+        raise DatasetError(f"{problem}; move those of one kind to a folder of their own.")
+    return kinds[0], dict(sorted(files[kinds[0]].items()))
 
 
 def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSummary:
-    """Import a VSFA feature folder as feature set `resnet50`, in the precision it was saved in.
+    """Import a folder of released features, in the precision in which they were saved.
+
+    VSFA's become `resnet50`, those of Li et al. `iqa-resnet50` and `slowfast-fast`.
 
     Args:
         dataset: from `vsfa_dataset`, or a published one whose label list has the folder's order; the folder's
             scores have to be its MOS.
     """
-    paths = _vsfa_files(folder)
+    ending, paths = _released_files(folder)
     known = dict(enumerate(dataset.videos))
     if {video.name for video in dataset.videos} == set(map(str, paths)):
         known = {int(video.name): video for video in dataset.videos}
@@ -76,20 +96,25 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
         problem = f"{len(wrong)} of {len(paths)} scores in '{folder}' are not those of '{dataset.name}'"
         hint = "name the label list of the features by --labels, or give --dataset another name"
         raise DatasetError(f"{problem} in {dataset.label_list} (first: {wrong[:3]}); {hint}.")
-    channels = _checked_width(list(paths.values()))
+    width = _checked_width(list(paths.values()), _RELEASED[ending])
     digests = (sha256(path.read_bytes()).hexdigest() for path in paths.values())
     digest = sha256("".join(digests).encode()).hexdigest()
-    identity = _identity(
-        _VSFA_FEATURE_SET,
-        digest,
-        taps=("layer4",),
-        pooling="GAP ‖ unbiased GSP",
-        frame_rule="every frame",
-        channels=channels,
-        origin=f"import vsfa {folder.name}",
-    )
-    rows = ((known[index].name, _loaded(path)) for index, path in paths.items())
-    return _import_rows(store, identity, rows)
+    summaries = []
+    for feature_set, columns, tap, frame_rule in _RELEASED[ending]:
+        identity = _identity(
+            feature_set,
+            digest,
+            taps=(tap,),
+            pooling="GAP ‖ unbiased GSP",
+            frame_rule=frame_rule,
+            channels=len(range(width)[columns]),
+            origin=f"import vsfa {folder.name}",
+        )
+        rows = ((known[index].name, _loaded(path)[:, columns]) for index, path in paths.items())
+        summaries.append(_import_rows(store, identity, rows))
+    left_out = dict.fromkeys(video for summary in summaries for video in summary.left_out)
+    names = FUSION_SIGN.join(summary.feature_set for summary in summaries)
+    return ImportSummary(names, min(summary.imported for summary in summaries), width, tuple(left_out))
 
 
 def import_matrix(
@@ -166,13 +191,16 @@ def _import_rows(
     return ImportSummary(feature_set, imported, identity.channels, tuple(left_out))
 
 
-def _checked_width(paths: Sequence[Path]) -> int:
+def _checked_width(paths: Sequence[Path], parts: Sequence[_Columns]) -> int:
     """Return the width of (frame, channel) arrays; refuse other ones before anything is written."""
     width = int(_loaded(paths[0], "r").shape[-1])
     for path in paths:
         shape = _loaded(path, "r").shape
         if len(shape) != 2 or shape[0] == 0 or shape[1] != width:
             raise DatasetError(f"'{path}' has shape {shape}, not (frame, {width}); copy it again.")
+    if empty := [name for name, columns, *_ in parts if not range(width)[columns]]:
+        problem = f"'{paths[0]}' has {width} channels, which leaves none for {empty[0]}"
+        raise DatasetError(f"{problem}; give the files that CNNfeatures_Fusion.py wrote.")
     return width
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import backbone_names
-from vqafeat.errors import DatasetError, UnknownNameError, VqafeatError
+from vqafeat.errors import ArgumentError, DatasetError, UnknownNameError, VqafeatError
 from vqafeat.io import read_toml
 from vqafeat.paper_tables import TABLES_FOLDER, table_names
 from vqafeat.paper_tables.cells import CELL_TYPES
@@ -72,15 +72,33 @@ _REQUEST = [item.name for item in fields(TableFit)]
 _SHOWN = [item.name for item in fields(_Shown)]
 
 
-def load_table(name_or_path: str) -> PaperTable:
-    """Return a shipped table by name, or a user's by the path of its .toml."""
+def load_table(name_or_path: str, **changes: str | None) -> PaperTable:
+    """Return a shipped table by name, or a user's by the path of its .toml.
+
+    Args:
+        changes: `recipe` and `protocol` in place of those of [run]; rows and columns keep their own.
+    """
     is_path = name_or_path.lower().endswith(".toml")
     if not is_path and name_or_path not in table_names():
         near = get_close_matches(name_or_path.lower(), table_names(), n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else "`vqafeat list tables` names them."
         raise UnknownNameError(f"unknown table '{name_or_path}': {hint} Give your own by its .toml file.")
     path = Path(name_or_path) if is_path else TABLES_FOLDER / f"{name_or_path}.toml"
-    return table_of(read_toml(path, "table"), path.stem)
+    return table_of(_changed(read_toml(path, "table"), path.stem, changes), path.stem)
+
+
+def _changed(values: dict[str, Any], name: str, changes: Mapping[str, str | None]) -> dict[str, Any]:
+    run, words = values.get("run", {}), ""
+    for key, value in changes.items():
+        if value is not None and key not in run:
+            problem = f"[run] of table '{name}' has no {key}"
+            raise ArgumentError(f"{problem}; leave out --{key}, or give the table as your own .toml.")
+        if value is not None:
+            words += f" Run with {key} {value} in place of {run[key]}."
+            run = {**run, key: value}
+    return (
+        {**values, "run": run, "caption": f"{values.get('caption', '')}{words}".strip()} if words else values
+    )
 
 
 def table_of(values: Mapping[str, Any], name: str) -> PaperTable:

@@ -86,7 +86,10 @@ def run_table(table: PaperTable, fits: FitCache, on_cell: Callable[[str], None] 
         except VqafeatError as error:
             return CellResult(cell, failure=str(error))
 
-    return TableResult(table, _fill(table, fill), fits.stores.words, fits.stores.stands_in)
+    cells = _fill(table, fill)
+    used = [(item.cell, item.cell.request) for item in cells if item.measured and item.cell.request]
+    datasets = dict.fromkeys(need.dataset for cell, fit in used for need in cell.options.required(fit))
+    return TableResult(table, cells, fits.stores.words(datasets), fits.stores.stands_in)
 
 
 def _fill(table: PaperTable, fill: Callable[[Cell, Peers], CellResult]) -> tuple[CellResult, ...]:
