@@ -20,6 +20,8 @@ def load_with_root(
 ) -> tuple[Dataset, StorePath]:
     """Load a data set and return it with the folder of its videos; label files are local."""
     dataset = load_dataset(name_or_path, root if isinstance(root, Path) else None, labels or None)
+    if dataset.note:
+        click.echo(dataset.note, err=True)
     folder = root or dataset.root
     if folder is None:
         raise DatasetError(

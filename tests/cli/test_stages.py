@@ -614,7 +614,7 @@ def test_import__released_files_give_their_known_figures(run: Run, here: Path, s
     assert result["n"] == 58
     labels = ("--labels", shared_data / "labels" / "CVD2014info.mat", "--dataset", "cvd2014")
     matrix = run("import", "mat", shared_data / "features" / "CVD2014_ResNet-50_feature.mat", *labels)
-    assert "234 videos imported as 'CVD2014_ResNet-50_feature', 4096 channels" in matrix.out
+    assert "234 videos imported as 'resnet50', 4096 channels" in matrix.out
 
 
 def test_fit__requests_a_name_among_several_stores(run: Run, here: Path, data: Path) -> None:

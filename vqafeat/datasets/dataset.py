@@ -155,6 +155,7 @@ class Dataset:
         stored_permutations: (video, run) zero-based indices into `videos`; each column is a permutation.
         scale: what the labels mean, for example "1 (bad) to 5 (excellent)"; may be empty.
         root: folder in which `extract` looks for videos that have no path.
+        note: what the label list's columns were taken for, where they are not the documented ones.
     """
 
     name: str
@@ -169,6 +170,7 @@ class Dataset:
     files: FileRules = field(default_factory=FileRules)
     scale: str = ""
     root: Path | None = field(default=None, compare=False)
+    note: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         where = f"data set '{self.name}'"

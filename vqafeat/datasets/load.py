@@ -8,14 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from vqafeat.datasets.dataset import MOS_TOLERANCE, Dataset, Video, with_digest
-from vqafeat.datasets.label_readers import LABEL_READERS, LabelRow, OwnOptions
+from vqafeat.datasets.label_readers import LABEL_READERS, LabelRow
 from vqafeat.datasets.manifest import LabelList, Manifest, load_manifest
+from vqafeat.datasets.own_table import OwnOptions
 from vqafeat.errors import DatasetError
-from vqafeat.io import read_text_limited, summarize
+from vqafeat.io import summarize
 
 DATA_VARIABLE = "VQAFEAT_DATA"
 LABELS_FOLDER = "labels"
 CSV_COLUMNS = "video,mos[,content,split]"
+TABLE_ENDINGS = (".csv", ".tsv")
 # the data set of a CSV with such a name is named after its folder
 _GENERIC_STEMS = frozenset(
     {"mos", "label", "labels", "score", "scores", "data", "dataset", "metadata", "index", "list", "videos"}
@@ -26,7 +28,7 @@ _ListFile = tuple[LabelList, Path]  # the file of a label list
 
 def default_root(name_or_path: AnyPath) -> Path | None:
     """Return the default folder of a data set: that of its CSV or TOML, or VQAFEAT_DATA/<name>."""
-    if str(name_or_path).lower().endswith((".csv", ".toml")):
+    if str(name_or_path).lower().endswith((*TABLE_ENDINGS, ".toml")):
         return Path(name_or_path).parent
     data = os.environ.get(DATA_VARIABLE)
     return Path(data) / name_or_path if data else None
@@ -50,7 +52,7 @@ def load_dataset(
     """
     name = str(name_or_path)
     folder = default_root(name) if root is None else Path(root)
-    if name.lower().endswith(".csv"):
+    if name.lower().endswith(TABLE_ENDINGS):
         if labels is not None:
             raise DatasetError(f"data set '{name}' is a CSV that holds the labels itself; drop --labels.")
         return with_digest(_load_csv(Path(name), folder or Path()))
@@ -106,6 +108,7 @@ def _read_lists(manifest: Manifest, lists: Sequence[_ListFile], root: Path | Non
         files=manifest.files,
         scale=manifest.scale,
         root=root,
+        note=" ".join(filter(None, (rows.note for rows in read))),
     )
     for (entry, _), videos, where in zip(lists, parts, wheres, strict=True):
         _check_known(entry, videos, where)
@@ -163,7 +166,7 @@ def _check_known(entry: LabelList, videos: Sequence[Video], where: str) -> None:
 
 
 def _list_of(manifest: Manifest, path: Path) -> _ListFile:
-    """Return the manifest's entry for a label file, or a new one for a CSV with the column `video`."""
+    """Return the manifest's entry for a label file, or a new one for a CSV or TSV of the user."""
     where = f"data set '{manifest.name}'"
     if not path.is_file():
         next_step = "give the path of a file with --labels"
@@ -171,10 +174,8 @@ def _list_of(manifest: Manifest, path: Path) -> _ListFile:
     for entry in manifest.labels:
         if path.name in [Path(file).name for file in entry.file]:
             return entry, path
-    if path.suffix.lower() == ".csv":
-        header = read_text_limited(path, "utf-8-sig", "replace").split("\n", 1)[0]
-        if "video" in header.strip().split(","):
-            return LabelList((path.name,), "own", OwnOptions()), path
+    if path.suffix.lower() in TABLE_ENDINGS:
+        return LabelList((path.name,), "own", OwnOptions()), path
     known = f"known are {', '.join(_file_names(manifest))}, or a CSV with the columns {CSV_COLUMNS}"
     raise DatasetError(f"{where} does not know the label file '{path.name}'; {known}.")
 

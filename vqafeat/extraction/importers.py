@@ -11,9 +11,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from vqafeat.backbones import BACKBONES
 from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.matlab import mat5_contents
 from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.remote import StorePath
 from vqafeat.store import FeatureStore
 from vqafeat.store.features import FUSION_SIGN
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
@@ -74,12 +76,13 @@ def _released_files(folder: Path) -> tuple[str, dict[int, Path]]:
     return kinds[0], dict(sorted(files[kinds[0]].items()))
 
 
-def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSummary:
+def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore | StorePath) -> ImportSummary:
     """Import a folder of released features, in the precision in which they were saved.
 
     VSFA's become `resnet50`, those of Li et al. `iqa-resnet50` and `slowfast-fast`.
 
     Args:
+        store: if it is a path, the store is made there once nothing more is refused.
         dataset: from `vsfa_dataset`, or a published one whose label list has the folder's order; the folder's
             scores have to be its MOS.
     """
@@ -99,7 +102,7 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
     width = _checked_width(list(paths.values()), _RELEASED[ending])
     digests = (sha256(path.read_bytes()).hexdigest() for path in paths.values())
     digest = sha256("".join(digests).encode()).hexdigest()
-    summaries = []
+    store, summaries = _created(store, dataset), list[ImportSummary]()
     for feature_set, columns, tap, frame_rule in _RELEASED[ending]:
         identity = _identity(
             feature_set,
@@ -118,10 +121,20 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
 
 
 def import_matrix(
-    path: Path, dataset: Dataset, store: FeatureStore, feature_set: str, key: str | None = None
+    path: Path,
+    dataset: Dataset,
+    store: FeatureStore | StorePath,
+    feature_set: str | None = None,
+    key: str | None = None,
 ) -> ImportSummary:
-    """Import a (video, channel) matrix of a .mat file, in the order of the label list: one row a video."""
+    """Import a (video, channel) matrix of a .mat file, in the order of the label list: one row a video.
+
+    Args:
+        store: if it is a path, the store is made there once nothing more is refused.
+        feature_set: without it, a network's name if the file's name and width agree on one, else the file's.
+    """
     matrix = read_matrix(path, key)
+    feature_set = feature_set or _name_of_network(path.stem, matrix.shape[1]) or path.stem
     if len(matrix) != len(dataset.videos):
         videos = f"'{dataset.name}' has {len(dataset.videos)} videos in {dataset.label_list}"
         raise DatasetError(f"matrix in '{path}' has {len(matrix)} rows, {videos}; name its --labels.")
@@ -137,7 +150,26 @@ def import_matrix(
         origin=f"import mat {path.name}",
     )
     rows = ((video.name, row[np.newaxis]) for video, row in zip(dataset.videos, matrix, strict=True))
-    return _import_rows(store, identity, rows)
+    return _import_rows(_created(store, dataset), identity, rows)
+
+
+def _created(store: FeatureStore | StorePath, dataset: Dataset) -> FeatureStore:
+    return store if isinstance(store, FeatureStore) else FeatureStore.create(store, dataset)
+
+
+def _name_of_network(stem: str, channels: int) -> str | None:
+    """Return the feature set whose network a file's name contains, and whose rows have that many channels."""
+    names = list[str]()
+    for network in BACKBONES:
+        words = r"[\W_]?".join(re.findall(r"[a-z]+|\d+", network))  # resnet50 is also ResNet-50
+        if re.search(rf"(?<![a-z]){words}(?!\d)", stem.casefold()):
+            backbone = BACKBONES.get(network)
+            names += [
+                f"{network}:{name}" if name else network
+                for name, variant in backbone.variants.items()
+                if 2 * sum(backbone.channels[tap] for tap in variant.taps) == channels
+            ][:1]
+    return max(names, key=len, default=None)  # iqa-resnet50 rather than resnet50
 
 
 def read_matrix(path: Path, key: str | None = None) -> npt.NDArray[np.float32]:
