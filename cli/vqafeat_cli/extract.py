@@ -109,6 +109,8 @@ def _print_summary(path: "StorePath", summary: "ExtractionSummary", json: bool) 
     extracted = f"{summary.extracted} videos extracted ({summary.frames} frames decoded)"
     text = f"{path}: {extracted}, {summary.skipped} already done, {failed} failed."
     print_result(json, {**counts, "frames": summary.frames, "store": str(path)}, [text])
+    if summary.bad_times:
+        click.echo(f"warning: {summary.times_note}", err=True)
     for failure in summary.failures[:5]:
         click.echo(f"  {failure.kind}: {failure.message}", err=True)
     if failed:

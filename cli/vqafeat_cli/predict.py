@@ -71,6 +71,9 @@ def predict(
         click.echo("note: the run does not record its videos; training videos are not detected.", err=True)
     rows, failed, names = [], 0, Counter(path.name for path in files)
     for path, scored in scorer.score_all(files, geometry, options.resources(**compute)):
+        if per_frame and not isinstance(scored, VideoError) and scored.times_problem:
+            frames = f"the times of the frames of '{path}' {scored.times_problem}"
+            scored = VideoError("bad-times", f"{frames}; leave out --per-frame, or mend the video's clock.")
         if isinstance(scored, VideoError):
             failed += 1
             click.echo(f"{scored.kind}: {scored}", err=True)

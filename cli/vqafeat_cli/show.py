@@ -1,6 +1,7 @@
 """`vqafeat show`: what a store or a run holds, and where its numbers came from."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,11 @@ def _store_lines(folder: StorePath, digest: bool) -> Iterator[str]:
             yield f"  content: {content_digest(store)}"
         if dataset.scale:
             yield f"  scale: {dataset.scale}"
+        names = [video.name for video in dataset.videos]
+        problems = {name: text for name in names if (text := store.times_problem(name))}
+        for name, text in islice(problems.items(), 1):
+            count = f"those of {len(problems)} videos cannot be used"
+            yield f"  times: {count} (first: those of '{name}' {text})"
         for name in store.feature_sets():
             yield f"  {name}: {len(store.complete_videos(name))} videos complete"
             for key, value in store.identity(name).as_dict().items():
@@ -81,7 +87,8 @@ def _video_lines(folder: StorePath, name: str) -> Iterator[str]:
             yield _line("file", "not known: its features were imported, or are not extracted yet")
         else:
             yield _line("file", _pairs(source))
-            yield _line("frames", f"{len(seconds)}, {seconds[0]:.3f} to {seconds[-1]:.3f} seconds")
+            problem = f"; cannot be used: they {text}" if (text := store.times_problem(name)) else ""
+            yield _line("frames", f"{len(seconds)}, {seconds[0]:.3f} to {seconds[-1]:.3f} seconds{problem}")
         for feature_set in store.feature_sets():
             if store.stored(feature_set, name) is None:
                 yield _line(feature_set, "not stored")

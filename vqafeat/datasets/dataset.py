@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -227,3 +227,19 @@ def are_permutations(indices: npt.NDArray[Any], rows: int) -> bool:
     if indices.ndim != 2 or len(indices) != rows:
         return False
     return bool((np.sort(indices, axis=0) == np.arange(rows)[:, None]).all())
+
+
+# key of a video's source: why its time stamps are no times, so that the stored ones are made up
+BAD_TIMES = "bad_times"
+
+
+def times_problem(
+    seconds: npt.NDArray[np.float64], source: Mapping[str, Any] | None = None, unit: str = "frame"
+) -> str:
+    """Return why the times of a video's frames cannot be used, by themselves or by the file's time stamps."""
+    if source and BAD_TIMES in source:
+        return str(source[BAD_TIMES])
+    steps = np.diff(seconds)
+    if len(back := np.flatnonzero(~(steps >= 0))):
+        return f"go back behind {unit} {back[0]}"
+    return f"are all {seconds[0]:g}" if len(steps) and not steps.any() else ""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones import feature_set as feature_sets
 from vqafeat.datasets import RawGeometry
+from vqafeat.datasets.dataset import BAD_TIMES, times_problem
 from vqafeat.errors import ArgumentError, StoreError, VideoError
 from vqafeat.evaluation.model import Model, Values
 from vqafeat.extraction.pipeline import ExtractedVideo, Pipeline, Resources, VideoTask
@@ -105,6 +106,7 @@ class ScoredVideo:
         frames, seconds: (frame,) rising indices and times of the decoded frames that the heads were given.
         frame_scores: (frame,) see `Model.frame_scores`.
         warnings: why the score may not be trusted.
+        times_problem: why `seconds` cannot be used, or empty.
     """
 
     path: Path
@@ -117,6 +119,7 @@ class ScoredVideo:
     seconds: Values
     frame_scores: Values
     warnings: tuple[str, ...] = ()
+    times_problem: str = ""
 
     @property
     def std(self) -> float:
@@ -191,13 +194,13 @@ class Scorer:
 
     def _scored(self, path: Path, video: ExtractedVideo) -> ScoredVideo:
         features = fuse([video.features[extractor.feature_set] for extractor in self._extractors], str(path))
-        seconds, model = video.table.seconds[features.frame], self.model
+        seconds, model, source = video.table.seconds[features.frame], self.model, video.table.source
         try:
-            draws = model.draws(path.name, len(features.frame), seconds)
+            draws = model.draws(path.name, len(features.frame), None if BAD_TIMES in source else seconds)
         except StoreError as error:
             # an error of one video does not stop the others
             raise VideoError("cannot-sample", str(error)) from error
-        digest = str(video.table.source["sha256"])
+        digest = str(source["sha256"])
         splits = self.checks.held_out(digest, self._splits) if self._held_out else self._splits
         if not splits:
             heads = "the requested head" if len(self._splits) < len(model.heads) else "every head"
@@ -216,6 +219,7 @@ class Scorer:
             seconds=seconds[rows],
             frame_scores=frame_scores,
             warnings=self.checks.warnings(digest, splits, scores, features.values, model),
+            times_problem=times_problem(video.table.seconds, source),
         )
 
 

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils import data as torch_data
 
 from vqafeat.datasets import Dataset
+from vqafeat.datasets.dataset import BAD_TIMES
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.io import duplicates, summarize
 from vqafeat.remote import StorePath, map_concurrently
@@ -113,7 +114,8 @@ class _StoredFeatures(Sequence[Array]):
         if seconds is not None and frame[-1] >= len(seconds):
             problem = f"features of '{video}' reach frame {frame[-1]}, its frame times {len(seconds) - 1}"
             raise StoreError(f"{problem}; extract them again from the same file.")
-        return None if seconds is None else seconds[frame]
+        is_bad = BAD_TIMES in (self.store.source(video) or {})
+        return None if seconds is None or is_bad else seconds[frame]
 
     def _fused(self, row: int) -> VideoFeatures:
         video = self.videos[row]

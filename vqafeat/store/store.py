@@ -22,6 +22,7 @@ import numpy.typing as npt
 import zarr
 
 from vqafeat.datasets import Dataset, Video
+from vqafeat.datasets.dataset import times_problem
 from vqafeat.errors import IdentityError, StoreError
 from vqafeat.remote import StorePath, map_concurrently, parse_path, translate_network_errors
 from vqafeat.store.lock import exclusive_lock, remove_partial_files, translate_write_errors
@@ -267,6 +268,11 @@ class FeatureStore:
     def seconds(self, video: str) -> npt.NDArray[np.float64] | None:
         """Return (frame,) presentation times in seconds; None if the features were imported without them."""
         return None if self.source(video) is None else self.layout.seconds(video)
+
+    def times_problem(self, video: str) -> str:
+        """Return why the times of a video's frames cannot be used, or an empty text."""
+        source = self.source(video)
+        return "" if source is None else times_problem(self.layout.seconds(video), source)
 
     def _plain(self) -> PlainLayout:
         if not isinstance(self.layout, PlainLayout):
