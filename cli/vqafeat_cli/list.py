@@ -74,6 +74,7 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "datasets": _datasets,
     "backbones": _backbones,
     "views": _views,
+    "models": partial(_summaries, "evaluation.models", "MODELS"),
     "heads": partial(_summaries, "heads", "HEADS"),
     "losses": partial(_summaries, "losses", "LOSSES"),
     "label-scales": partial(_summaries, "losses.label_scaling", "LABEL_SCALES"),

@@ -17,6 +17,11 @@ class TorchvisionWeights:
     enum: str
     name: str
 
+    @property
+    def url(self) -> str:
+        """The file's address."""
+        return str(resolve_name(self.enum)[self.name].url)
+
     def get_state_dict(self, **options: Any) -> Any:
         """Return the tensors, with the first part of the file's hash checked."""
         return resolve_name(self.enum)[self.name].get_state_dict(**options)
