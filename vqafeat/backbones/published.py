@@ -71,4 +71,18 @@ class PackagedWeights:
         return torch.load(BytesIO(data), map_location="cpu", weights_only=True)
 
 
-WeightsSource = TorchvisionWeights | UrlWeights | PackagedWeights
+@dataclass(frozen=True)
+class TimmWeights:
+    """Published weights of a model of timm, fetched once into the cache of its hub."""
+
+    name: str
+
+    def get_state_dict(self, **_options: Any) -> Any:
+        """Return the tensors under timm's names; code in the file is never run."""
+        import timm  # built before, so it is installed
+
+        model = self.name.removeprefix("timm/")
+        return timm.create_model(model, pretrained=True).state_dict()
+
+
+WeightsSource = TorchvisionWeights | UrlWeights | PackagedWeights | TimmWeights
