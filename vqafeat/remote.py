@@ -163,6 +163,11 @@ def cache_folder(kind: str) -> Path:
     return user_cache_path("vqafeat", appauthor=False) / kind
 
 
+def is_offline() -> bool:
+    """Whether VQAFEAT_OFFLINE, or the option --offline, forbids to fetch models and weights."""
+    return os.environ.get("VQAFEAT_OFFLINE", "") not in ("", "0")
+
+
 @contextmanager
 def translate_cache_errors(folder: Path) -> Iterator[None]:
     """Raise a `StoreError` in one sentence if the disk of a cache folder is full or read-only."""

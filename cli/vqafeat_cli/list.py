@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
+from pkgutil import resolve_name
 
 import click
 from click import Choice
 
+from vqafeat.errors import ArgumentError
 from vqafeat.registry import Registry
 
 Rows = Iterable[tuple[str, str]]  # name, and what it is
@@ -70,10 +72,12 @@ def _summaries(module: str, table: str) -> Rows:
     return ((name, getattr(entry, "described", entry)) for name, entry in summaries.items())
 
 
+_TIMM = "vqafeat.backbones.timm_models:timm_models"
 LISTS: dict[str, Callable[[], Rows]] = {
     "datasets": _datasets,
     "backbones": _backbones,
     "views": _views,
+    "models": partial(_summaries, "evaluation.models", "MODELS"),
     "heads": partial(_summaries, "heads", "HEADS"),
     "losses": partial(_summaries, "losses", "LOSSES"),
     "label-scales": partial(_summaries, "losses.label_scaling", "LABEL_SCALES"),
@@ -89,14 +93,20 @@ LISTS: dict[str, Callable[[], Rows]] = {
 
 @click.command(name="list")
 @click.argument("what", type=Choice(list(LISTS)))
-def listing(what: str) -> None:
+@click.option(
+    "--timm", metavar="PATTERN", help="With `backbones`: timm's models whose names match, as conv*."
+)
+def listing(what: str, timm: str | None) -> None:
     """List the names that the options of other commands accept.
 
     \b
-    Example:
+    Examples:
       vqafeat list datasets
+      vqafeat list backbones --timm 'convnext*'
     """
-    rows = list(LISTS[what]())
+    if timm is not None and what != "backbones":
+        raise ArgumentError(f"--timm lists backbones, but the list is '{what}'; leave it out.")
+    rows = list(LISTS[what]() if timm is None else resolve_name(_TIMM)(timm))
     width = max(len(name) for name, _ in rows)
     for name, words in rows:
         click.echo(f"{name:{width}}  {words}")

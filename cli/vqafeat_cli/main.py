@@ -24,7 +24,7 @@ from vqafeat_cli.fit import fit
 from vqafeat_cli.importers import importing
 from vqafeat_cli.list import listing
 from vqafeat_cli.options import PATH, several
-from vqafeat_cli.predict import predict
+from vqafeat_cli.predict import predict, score
 from vqafeat_cli.pretrain import coral, pretrain
 from vqafeat_cli.show import show
 from vqafeat_cli.table import report, table
@@ -86,7 +86,7 @@ def cli(plugins: tuple[Path, ...]) -> None:
 
 
 for command in (
-    *(extract, fit, evaluate, ensemble, compare, report, predict, importing, pretrain, coral),
+    *(extract, fit, evaluate, ensemble, compare, report, score, predict, importing, pretrain, coral),
     *(listing, show, verify, pack, unpack, table, demo, demo_pretrain),
 ):
     cli.add_command(command)

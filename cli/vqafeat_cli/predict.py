@@ -1,4 +1,4 @@
-"""`vqafeat predict`."""
+"""`vqafeat predict` and `vqafeat score`."""
 
 from collections import Counter
 from pathlib import Path
@@ -45,9 +45,12 @@ def predict(
     json: bool,
     **compute: Any,
 ) -> int:
-    """Score videos, or all videos in folders, with the heads of a run.
+    """Score videos, or all videos in folders, with the heads of a run or with a published model.
 
-    Scores are on the scale of the run's labels: the output of each head is calibrated on the validation
+    RUN is a run folder, a name of `vqafeat list models`, or the file of such a model. A published model is
+    fetched once into the cache and checked by its SHA-256. It scores on the scale that is printed.
+
+    Scores of a run are on the scale of its labels: the output of each head is calibrated on the validation
     videos of its split, or on the training videos if there are none. With several heads, the mean is printed
     with its standard deviation and range. A warning is printed if the heads disagree, if the run was trained
     on the video, or if the features of the video are unlike those of all training videos.
@@ -56,6 +59,7 @@ def predict(
     Examples:
       vqafeat predict runs/konvid-resnet50-sub-gru clip.mp4
       vqafeat predict runs/konvid-resnet50-sub-gru folder/ --per-frame --out curves
+      vqafeat predict vsfa folder/
     """
     from vqafeat.datasets import RawGeometry
     from vqafeat.evaluation.model import Model
@@ -92,6 +96,20 @@ def predict(
     if failed:
         click.echo(f"{failed} of {len(files)} videos could not be scored.", err=True)
     return options.FINISHED_WITH_FAILURES if failed else 0
+
+
+_SCORE_HELP = """Score videos, or all videos in folders, with a published model, as `predict` does.
+
+\b
+Examples:
+  vqafeat score clip.mp4
+  vqafeat score folder/ --weights resnet50=resnet50-0676ba61.pth --offline
+"""
+_MODEL = "Name (`vqafeat list models`), file of a published model, or run folder."
+_model = click.Option(["--model", "run"], type=PATH, default="vsfa", metavar="NAME|FILE|RUN", help=_MODEL)
+score = click.Command(
+    "score", callback=predict.callback, params=[*predict.params[1:], _model], help=_SCORE_HELP
+)
 
 
 def _videos_among(paths: tuple[Path, ...]) -> list[Path]:

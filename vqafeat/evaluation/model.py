@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from vqafeat.errors import ArgumentError, IdentityError, WeightsError
+from vqafeat.evaluation.models import MODELS, read_published
 from vqafeat.heads import HEADS
 from vqafeat.heads.base import Head, build_head
 from vqafeat.losses.base import on_label_scale
@@ -60,7 +61,17 @@ class Model:
 
     @classmethod
     def load(cls, folder: str | Path, scale_of: str | None = None, calibrated: bool = True) -> "Model":
-        """Load a finished run; if not `calibrated`, scores are the output of the heads."""
+        """Load a finished run, or a published model by name or file.
+
+        If not `calibrated`, scores are the output of the heads.
+        """
+        path = Path(folder)
+        if path.is_file() or (str(folder) in MODELS and not (path / results.METRICS).is_file()):
+            config, head = read_published(folder, scale_of)
+            return cls(config, [head], scale_of)
+        if not path.exists():
+            models = f"a published model ({', '.join(MODELS)}) or its file"
+            raise WeightsError(f"'{folder}' does not exist; give a run folder, {models}.")
         results.read_json(Path(folder) / results.METRICS)  # refuses a run that is not finished
         run = Run(folder)
         config, options = run.config, dict(run.config.options)
@@ -222,5 +233,5 @@ class Model:
 
 
 def load_model(run: str | Path, scale_of: str | None = None, calibrated: bool = True) -> Model:
-    """Load the heads of a finished run; see `Model.load`."""
+    """Load the heads of a finished run, or a published model by name or file; see `Model.load`."""
     return Model.load(run, scale_of, calibrated)

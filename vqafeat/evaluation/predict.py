@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones import feature_set as feature_sets
+from vqafeat.backbones.weights import remembered_weights
 from vqafeat.datasets import RawGeometry
 from vqafeat.datasets.dataset import BAD_TIMES, times_problem
 from vqafeat.errors import ArgumentError, StoreError, VideoError
@@ -245,9 +246,11 @@ def _build_extractors(model: Model, weights: Mapping[str, str | Path]) -> list[f
 def _recorded_weights(model: Model, backbone: str) -> str:
     """Return the weights that reproduce the features of the training, in the form for `load_network`."""
     identities = model.config.identities.values()
-    recorded = (str(identity["weights"]) for identity in identities if identity["network"] == backbone)
-    described = next(recorded, "imagenet")
+    recorded = next((identity for identity in identities if identity["network"] == backbone), {})
+    described = str(recorded.get("weights", "imagenet"))
     if (weights := feature_sets.recorded_weights(described)) is None:
+        if file := remembered_weights(str(recorded.get("weights_sha256", ""))):
+            return str(file)
         trained = f"the model was trained on features of '{backbone}' with weights from the {described}"
         raise ArgumentError(f"{trained}; name it with --weights {backbone}=FILE.")
     return weights
