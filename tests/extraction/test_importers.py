@@ -86,7 +86,7 @@ def test_import_vsfa__takes_apart_what_li_et_al_fused(folder: Path, tmp_path: Pa
         np.testing.assert_array_equal(frames.numpy(), files[index])
         assert float(mos) == SCORES[index]
     np.save(fused / "0_resnet-50_res5c.npy", files[0])
-    with pytest.raises(DatasetError, match=r"holds files named \*_resnet-50_res5c.npy and \*_SpatialMotion"):
+    with pytest.raises(DatasetError, match=r"holds files named <index>_resnet-50_res5c.npy or .*; move"):
         vsfa_dataset(fused, "mine")
     (fused / "0_resnet-50_res5c.npy").unlink()
     for index in SCORES:

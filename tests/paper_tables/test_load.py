@@ -284,7 +284,7 @@ def test_load_table__takes_another_recipe_and_protocol() -> None:
     with pytest.raises(DatasetError, match="unknown recipe 'lii': did you mean li"):
         load_table("li-3", recipe="lii")
     with pytest.raises(
-        ArgumentError, match=r"\[run\] of table 'li-figure-7' has no recipe; leave out --recipe"
+        ArgumentError, match=r"'li-figure-7.toml' has no recipe in \[run\]; leave out --recipe"
     ):
         load_table("li-figure-7", recipe="li")
 

@@ -161,7 +161,8 @@ def test_run_table__groups_of_videos_over_data_sets(
     assert value(result, 1) == pytest.approx(value(result, 3))
     assert np.isnan(value(result, 2))
     assert "1 of 1 splits have no value" in " ".join(notes(result))
-    assert notes(result)[0] == "Measured on konvid (48 videos of made), live-vqc (48 videos of made)."
+    data = "on konvid (48 videos of made), live-vqc (48 videos of made)."
+    assert f"Measured: 3 of 4 cells, {data}" in notes(result)
 
 
 def test_run_table__subsets_calibrate_labels_and_scores(

@@ -31,6 +31,7 @@ _RELEASED: dict[str, tuple[_Columns, ...]] = {
         ("slowfast-fast", slice(4096, None), "res5", "32 of 64 frames"),
     ),
 }
+_FILE = re.compile(rf"(\d+)({'|'.join(map(re.escape, _RELEASED))})")
 _SCORE_TOLERANCE = 1e-3
 
 
@@ -60,20 +61,14 @@ def vsfa_dataset(folder: Path, name: str) -> Dataset:
 
 def _released_files(folder: Path) -> tuple[str, dict[int, Path]]:
     """Return how the names of a folder's feature files end, and the files by index, ascending."""
-    endings = {ending: re.compile(rf"(\d+){re.escape(ending)}") for ending in _RELEASED}
-    names = [path.name for path in folder.glob("*.npy")]
-    files = {
-        ending: {int(match[1]): folder / match[0] for match in map(pattern.fullmatch, names) if match}
-        for ending, pattern in endings.items()
-    }
-    kinds = [ending for ending in files if files[ending]]
-    if not kinds:
-        known = " or ".join(f"<index>{ending}" for ending in _RELEASED)
+    matches = [match for path in folder.glob("*.npy") if (match := _FILE.fullmatch(path.name))]
+    endings = {match[2] for match in matches}
+    known = " or ".join(f"<index>{ending}" for ending in _RELEASED)
+    if not endings:
         raise DatasetError(f"'{folder}' holds no file named {known}; name the folder of VSFA or Li et al.")
-    if len(kinds) > 1:
-        problem = f"'{folder}' holds files named *{kinds[0]} and *{kinds[1]}"
-        raise DatasetError(f"{problem}; move those of one kind to a folder of their own.")
-    return kinds[0], dict(sorted(files[kinds[0]].items()))
+    if len(endings) > 1:
+        raise DatasetError(f"'{folder}' holds files named {known}; move those of one kind elsewhere.")
+    return endings.pop(), dict(sorted((int(match[1]), folder / match[0]) for match in matches))
 
 
 def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore | StorePath) -> ImportSummary:

@@ -6,7 +6,7 @@ are the values of a `TableFit` and of `_Shown`, and the options of a kind of cel
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
@@ -84,27 +84,20 @@ def load_table(name_or_path: str, **changes: str | None) -> PaperTable:
         hint = f"did you mean {' or '.join(near)}?" if near else "`vqafeat list tables` names them."
         raise UnknownNameError(f"unknown table '{name_or_path}': {hint} Give your own by its .toml file.")
     path = Path(name_or_path) if is_path else TABLES_FOLDER / f"{name_or_path}.toml"
-    return table_of(_changed(read_toml(path, "table"), path.stem, changes), path.stem)
+    given = {key: value for key, value in changes.items() if value is not None}
+    return table_of(read_toml(path, "table"), path.stem, given)
 
 
-def _changed(values: dict[str, Any], name: str, changes: Mapping[str, str | None]) -> dict[str, Any]:
-    run, words = values.get("run", {}), ""
-    for key, value in changes.items():
-        if value is not None and key not in run:
-            problem = f"[run] of table '{name}' has no {key}"
-            raise ArgumentError(f"{problem}; leave out --{key}, or give the table as your own .toml.")
-        if value is not None:
-            words += f" Run with {key} {value} in place of {run[key]}."
-            run = {**run, key: value}
-    return (
-        {**values, "run": run, "caption": f"{values.get('caption', '')}{words}".strip()} if words else values
-    )
-
-
-def table_of(values: Mapping[str, Any], name: str) -> PaperTable:
-    """Return the table that the values of a file describe."""
+def table_of(values: Mapping[str, Any], name: str, changes: Mapping[str, str] | None = None) -> PaperTable:
+    """Return the table that the values of a file describe; `changes` replace settings of its [run]."""
     where = f"table '{name}.toml'"
     file = parse(_File, values, where)
+    for key, value in (changes or {}).items():
+        if key not in file.run:
+            next_step = f"leave out --{key}, or write a table of your own"
+            raise ArgumentError(f"{where} has no {key} in [run]; {next_step}.")
+        caption = f"{file.caption} Run with {key} {value} in place of {file.run[key]}."
+        file = replace(file, run={**file.run, key: value}, caption=caption.strip())
     _check_keys(file, where)
     columns = list(product(file.groups or ({},), file.columns))
     headings = tuple(_heading(column, group.get("name", "")) for group, column in columns)

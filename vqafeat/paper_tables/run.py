@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, DatasetError, VqafeatError
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.paper_tables.cells import CellResult, Measured, Task
@@ -26,12 +27,14 @@ class TableResult:
     Attributes:
         words: what a reader has to know about the data.
         stands_in: the features are of the demo data set, so that the numbers are not results.
+        datasets: what was measured on.
     """
 
     table: PaperTable
     cells: tuple[CellResult, ...]
     words: str = ""
     stands_in: bool = False
+    datasets: tuple[Dataset, ...] = ()
 
     @property
     def missing(self) -> tuple[RequiredFeatures, ...]:
@@ -88,8 +91,10 @@ def run_table(table: PaperTable, fits: FitCache, on_cell: Callable[[str], None] 
 
     cells = _fill(table, fill)
     used = [(item.cell, item.cell.request) for item in cells if item.measured and item.cell.request]
-    datasets = dict.fromkeys(need.dataset for cell, fit in used for need in cell.options.required(fit))
-    return TableResult(table, cells, fits.stores.words(datasets), fits.stores.stands_in)
+    names = dict.fromkeys(need.dataset for cell, fit in used for need in cell.options.required(fit))
+    stores = fits.stores
+    datasets = () if stores.stands_in else tuple(source.dataset for source in stores.sources([*names]))
+    return TableResult(table, cells, stores.words, stores.stands_in, datasets)
 
 
 def _fill(table: PaperTable, fill: Callable[[Cell, Peers], CellResult]) -> tuple[CellResult, ...]:

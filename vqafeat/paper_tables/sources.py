@@ -1,6 +1,6 @@
 """Where the numbers of a table come from: feature stores, or the demo's store in their place, and fits."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -34,6 +34,7 @@ class FeatureStores:
     """
 
     stands_in = False  # whether the demo data set takes the place of the table's data sets
+    words = ""  # what a reader of the table has to know about the data
 
     def __init__(self, folder: StorePath, only: Sequence[str] = (), skip_missing: bool = False) -> None:
         self._folder, self._only, self._skip_missing = folder, tuple(only), skip_missing
@@ -54,12 +55,6 @@ class FeatureStores:
         if complete == videos or (self._skip_missing and complete):
             return ""
         return f"{dataset} has features {name} of {complete} of {videos} videos; --skip-missing uses these"
-
-    def words(self, datasets: Iterable[str]) -> str:
-        """Return what a reader has to know about the data on which a table was measured."""
-        used = {name: self._open(name).dataset for name in datasets}
-        lists = [f"{name} ({len(one.videos)} videos of {one.label_list})" for name, one in used.items()]
-        return f"Measured on {', '.join(lists)}." if lists else ""
 
     def sources(self, datasets: Sequence[str]) -> list[FeatureReader]:
         """Return the stores of data sets that are used together."""
@@ -150,19 +145,16 @@ class DemoStores(FeatureStores):
         if not names:
             raise StoreError(f"'{store.path}' holds no features; run `vqafeat demo` first.")
         self._store, self._feature_set = store, names[0]
+        self.words = (
+            f"These numbers test the code and are not results: every data set is '{store.dataset_name}' "
+            f"(several divide its contents), and all features are {names[0]}. There are {_SPLITS} splits by "
+            f"content and {_EPOCHS} epochs, and a2inet is {_WIDTH} wide. A group of videos, except by "
+            "quality, is every second video. Videos take the place of images."
+        )
 
     def missing(self, need: RequiredFeatures) -> str:
         """Return an empty text."""
         return ""
-
-    def words(self, datasets: Iterable[str]) -> str:
-        """Return what takes the place of what."""
-        return (
-            f"These numbers test the code and are not results: every data set is '{self._store.dataset_name}'"
-            f" (several divide its contents), and all features are {self._feature_set}. There are {_SPLITS} "
-            f"splits by content and {_EPOCHS} epochs, and a2inet is {_WIDTH} wide. A group of videos, except "
-            "by quality, is every second video. Videos take the place of images."
-        )
 
     def sources(self, datasets: Sequence[str]) -> list[FeatureReader]:
         """Return one share of the contents for each data set."""

@@ -206,7 +206,6 @@ def average(peers: Sequence[CellResult]) -> Measured:
 _INLSA = {"konvid": (1.1241, -0.2233), "live-vqc": (0.028528, 2.046), "youtube-ugc": (1.0, 0.0)}
 # the range to which other labels are scaled
 _LOWEST, _HIGHEST = 1.0, 5.0
-_Lines = Sequence[tuple[float, float]]  # slope and offset for each data set
 
 
 @CELL_TYPES.register("subset")
@@ -241,17 +240,20 @@ class SubsetCell(CellType):
 
     def measured(self, task: Task) -> Measured:
         """Return the measure of the heads on the group's videos in their test parts."""
-        run, group, lines = task.fits.fit(task.request), self.group(task), self.lines(task)
-        names, splits = run.config.dataset_names, run.config.splits
-        rows = [row for row in run.predictions if row.part == "test" and row.video in group]
-        scaled = [_on_line(row, *lines[dataset_number(row.video, names)]) for row in rows]
+        group, lines, run = self.group(task), self.lines(task), task.fits.fit(task.request)
+        names, splits, scaled = run.config.dataset_names, run.config.splits, list[Prediction]()
+        for row in run.predictions:
+            if row.part == "test" and row.video in group:
+                line = lines[dataset_number(row.video, names)]
+                mos, prediction = (_on_line(value, line) for value in (row.mos, row.prediction))
+                scaled.append(replace(row, mos=mos, prediction=prediction))
         summary: Summary = getattr(group_metrics(scaled, splits, task.request.mapping), task.measure)
         few = sum(map(isnan, summary.values))
         note = f"{few} of {splits} splits have no value: their test parts have too few videos of the group"
         return Measured(summary, len(scaled) / splits, (run.path,), (note,) if few else ())
 
-    def lines(self, task: Task) -> _Lines:
-        """Return how labels of each data set come to the common scale."""
+    def lines(self, task: Task) -> list[tuple[float, float]]:
+        """Return the slope and offset that bring the labels of each data set to the common scale."""
         if self.calibration == "inlsa" and not task.fits.stores.stands_in:
             if unknown := [dataset for dataset in task.request.datasets if dataset not in _INLSA]:
                 known = f"it is known for {', '.join(_INLSA)}; take range"
@@ -263,39 +265,35 @@ class SubsetCell(CellType):
 
     def group(self, task: Task) -> set[str]:
         """Return the names that the group's videos have in the run."""
-        sources, lines, groups = task.fits.sources(task.request), self.lines(task), dict[str, str]()
-        threshold = self._threshold(sources, lines)
-        for dataset, source, line in zip(task.request.datasets, sources, lines, strict=True):
+        groups, labels, sources = dict[str, str](), dict[str, float](), task.fits.sources(task.request)
+        for dataset, source, line in zip(task.request.datasets, sources, self.lines(task), strict=True):
             prefix = "" if len(sources) == 1 else f"{source.dataset.name}/"
-            names = tuple(video.name for video in source.dataset.videos)
+            names = [video.name for video in source.dataset.videos]
+            labels |= {prefix + video.name: _on_line(video.mos, line) for video in source.dataset.videos}
             if task.fits.stores.stands_in and self.by != "quality":
                 # the demo data set has none of the paper's groups
                 of: Mapping[str, str] = dict.fromkeys(sorted(names)[::2], self.name)
             elif self.within and dataset not in self.within:
                 of = {}
             elif self.by == "quality":
-                low = [mos < threshold for mos in _on_range(source, line)]
-                of = {name: "low" if is_low else "high" for name, is_low in zip(names, low, strict=True)}
+                of = dict.fromkeys(names, "")
             else:
                 of = group_videos(self.by, source, names).of
             groups |= {prefix + video: name for video, name in of.items()}
+        if self.by == "quality":
+            least_high = self._least_high(list(labels.values()))
+            groups = {video: "low" if labels[video] < least_high else "high" for video in groups}
         return {video for video, name in groups.items() if name == self.name}
 
-    def _threshold(self, sources: Sequence[FeatureReader], lines: _Lines) -> float:
-        """Return the smallest label of the group `high`."""
+    def _least_high(self, labels: Sequence[float]) -> float:
         if self.threshold == "median":
-            pooled = [mos for one in zip(sources, lines, strict=True) for mos in _on_range(*one)]
-            return float(np.nextafter(np.median(pooled), np.inf))
+            return float(np.nextafter(np.median(labels), np.inf))
         return (_LOWEST + _HIGHEST) / 2 if self.threshold is None else self.threshold
 
 
-def _on_range(source: FeatureReader, line: tuple[float, float]) -> list[float]:
+def _on_line(value: float, line: tuple[float, float]) -> float:
     slope, offset = line
-    return [offset + slope * video.mos for video in source.dataset.videos]
-
-
-def _on_line(row: Prediction, slope: float, offset: float) -> Prediction:
-    return replace(row, mos=offset + slope * row.mos, prediction=offset + slope * row.prediction)
+    return offset + slope * value
 
 
 @CELL_TYPES.register("curve")
