@@ -90,7 +90,7 @@ def network_weights(values: Sequence[str], feature_sets: Iterable[str]) -> dict[
 # data sets and stores ------------------------------------------------------------------------------------
 
 _CACHE = "Disk space for copies of stores at a URL; none reads them there.  [default: half of the free space]"
-_DATASET = "Name (`vqafeat list datasets`), manifest (.toml), or CSV with columns video,mos[,content,split]."
+_DATASET = "Name (`vqafeat list datasets`), manifest (.toml), or CSV or TSV with video,mos[,content,split]."
 _LABELS = "Label file, or name of a list of the manifest; repeatable.  [default: the first list in --root]"
 ONLY_ONE = "[default: the only one in the store]"
 ROOT_DEFAULT = "[default: VQAFEAT_DATA/<data set>, or the folder of the CSV]"

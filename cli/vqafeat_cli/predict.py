@@ -74,9 +74,10 @@ def predict(
     if not scorer.checks.fitted_on:
         click.echo("note: the run does not record its videos; training videos are not detected.", err=True)
     rows, failed, names = [], 0, Counter(path.name for path in files)
-    for path, scored in scorer.score_all(files, geometry, options.resources(**compute)):
-        if per_frame and not isinstance(scored, VideoError) and scored.times_problem:
-            frames = f"the times of the frames of '{path}' {scored.times_problem}"
+    for path, result in scorer.score_all(files, geometry, options.resources(**compute)):
+        scored = result
+        if per_frame and not isinstance(result, VideoError) and result.times_problem:
+            frames = f"the times of the frames of '{path}' {result.times_problem}"
             scored = VideoError("bad-times", f"{frames}; leave out --per-frame, or mend the video's clock.")
         if isinstance(scored, VideoError):
             failed += 1

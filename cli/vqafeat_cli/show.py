@@ -52,8 +52,8 @@ def _store_lines(folder: StorePath, digest: bool) -> Iterator[str]:
 
     for store in stores_at(folder):
         dataset = store.dataset
-        labels = f"{_labels(dataset)} from {dataset.label_list}"
-        yield f"{store.path}: {dataset.title}, {len(dataset.videos)} videos, {labels}"
+        source = f" from {dataset.label_list}" if dataset.labelled else ""
+        yield f"{store.path}: {dataset.title}, {len(dataset.videos)} videos, {dataset.label_words}{source}"
         yield f"  layout: {store.layout.name}"
         if digest:
             yield f"  content: {content_digest(store)}"
@@ -80,7 +80,8 @@ def _video_lines(folder: StorePath, name: str) -> Iterator[str]:
     for store, video in holders:
         yield f"{store.path}, {name}"
         part = f", official part {video.split}" if video.split else ""
-        label = f"{store.dataset.score_name} {video.mos:g} of {store.dataset.label_list}"
+        value = f"{video.mos:g}" if video.labelled else "unknown"
+        label = f"{store.dataset.score_name} {value} of {store.dataset.label_list}"
         yield _line("label", f"{label}, content {video.content}{part}")
         source, seconds = store.source(name), store.seconds(name)
         if source is None or seconds is None:

@@ -299,7 +299,7 @@ def test_own__reads_tables_as_people_have_them(tmp_path: Path, text: str, note: 
             "a,b",
             r"has the columns a,b, but none for video and mos; video may be called video, .*; mos may be",
         ),
-        ("video,moss", r"has the columns video,moss \(did you mean 'mos' by 'moss'\?\), but none for mos"),
+        ("video,moss", r"has the columns video,moss, but none for mos; mos may be called mos"),
         ("video,mos,MOS", r"several of its columns may be the mos: mos, MOS; keep one"),
         ("video,mos,fps,fps", r"has more than one column fps; name each column once"),
     ],

@@ -559,7 +559,7 @@ def test_load_dataset__takes_text_or_path(tmp_path: Path, monkeypatch: pytest.Mo
         assert load_dataset(path, labels=value) == load_dataset(path)
     (tmp_path / "clips").mkdir()
     for folder in (Path("clips"), tmp_path / "clips", f"{tmp_path}/clips", "clips/"):
-        with pytest.raises(DatasetError, match=r"is a folder; give the path of its \.csv"):
+        with pytest.raises(DatasetError, match=r"there are no videos in .*; .* labels is given by its \.csv"):
             load_dataset(folder)
 
 
@@ -607,7 +607,7 @@ def test_load_dataset__distinguishes_unknown_names_from_folders(tmp_path: Path) 
         load_dataset("konvd")
     with pytest.raises(UnknownNameError, match=r"unknown data set 'zzz': known are: cvd2014, demo"):
         load_dataset("zzz")
-    with pytest.raises(DatasetError, match=r"is a folder; give the path of its \.csv"):
+    with pytest.raises(DatasetError, match=r"there are no videos in .*; .* labels is given by its \.csv"):
         load_dataset(str(tmp_path))
 
 

@@ -141,6 +141,38 @@ def test_import_matrix__stores_one_row_a_video_and_leaves_out_nan(tmp_path: Path
         import_matrix(tmp_path / "brisque.mat", bare_dataset(["a", "b"]), store, "brisque")
 
 
+@pytest.mark.parametrize(
+    ("file", "channels", "name"),
+    [
+        ("CVD2014_ResNet-50_feature", 4096, "resnet50"),
+        ("my_iqa-resnet50_stages", 7680, "iqa-resnet50:stages"),
+        ("x_slowfast_fast", 512, "slowfast-fast"),
+        ("CVD2014_ResNet-50_feature", 4095, "CVD2014_ResNet-50_feature"),
+        ("wideresnet50", 4096, "wideresnet50"),
+        ("ResNet-501", 4096, "ResNet-501"),
+        ("brisque", 4096, "brisque"),
+    ],
+)
+def test_import_matrix__is_named_after_the_network(
+    tmp_path: Path, file: str, channels: int, name: str
+) -> None:
+    savemat(tmp_path / f"{file}.mat", {"feats_mat": np.ones((1, channels))})
+    dataset = bare_dataset(["a"])
+    assert import_matrix(tmp_path / f"{file}.mat", dataset, tmp_path / "s.zarr").feature_set == name
+    assert FeatureStore.open(tmp_path / "s.zarr").complete_videos(name) == ["a"]
+
+
+def test_importers__make_no_store_if_they_refuse(folder: Path, tmp_path: Path) -> None:
+    savemat(tmp_path / "a.mat", {"feats_mat": np.ones((3, 4))})
+    with pytest.raises(DatasetError, match="has 3 rows, 'small' has 1 videos"):
+        import_matrix(tmp_path / "a.mat", bare_dataset(["a"]), tmp_path / "s.zarr")
+    dataset = vsfa_dataset(folder, "mine")
+    np.save(folder / "2_resnet-50_res5c.npy", np.zeros(8, np.float32))
+    with pytest.raises(DatasetError, match=r"has shape \(8,\)"):
+        import_vsfa(folder, dataset, tmp_path / "s.zarr")
+    assert not (tmp_path / "s.zarr").exists()
+
+
 def test_read_matrix__reads_both_versions_of_matlab_files(tmp_path: Path) -> None:
     matrix = np.arange(6.0).reshape(2, 3)
     savemat(tmp_path / "five.mat", {"a": matrix, "b": matrix + 1})

@@ -11,6 +11,7 @@ from vqafeat.datasets.dataset import MOS_TOLERANCE, Dataset, Video, with_digest
 from vqafeat.datasets.label_readers import LABEL_READERS, LabelRow
 from vqafeat.datasets.manifest import LabelList, Manifest, load_manifest
 from vqafeat.datasets.own_table import OwnOptions
+from vqafeat.datasets.unlabelled import is_video_source, load_videos
 from vqafeat.errors import DatasetError
 from vqafeat.io import summarize
 
@@ -41,7 +42,7 @@ def load_dataset(
 
     Args:
         name_or_path: a shipped manifest's name, or the path of a .toml manifest or of a .csv with
-            video,mos[,content,split].
+            video,mos[,content,split]; for videos without labels, a folder, a glob or an address.
         root: folder of the label files and the videos; without it, that of `default_root`.
         labels: a label file, several that belong together, the name of a list of the manifest, or a folder
             to search instead of the root.
@@ -56,10 +57,13 @@ def load_dataset(
         if labels is not None:
             raise DatasetError(f"data set '{name}' is a CSV that holds the labels itself; drop --labels.")
         return with_digest(_load_csv(Path(name), folder or Path()))
-    is_path = isinstance(name_or_path, Path) or "/" in name or os.sep in name
-    if is_path and Path(name).is_dir():
-        next_step = f"give the path of its .csv ({CSV_COLUMNS}) or .toml"
-        raise DatasetError(f"data set '{name}' is a folder; {next_step}.")
+    if is_video_source(name) or (isinstance(name_or_path, Path) and name_or_path.is_dir()):
+        if labels is not None:
+            next_step = f"for videos with labels, give the path of a .csv ({CSV_COLUMNS}) or .toml"
+            raise DatasetError(
+                f"data set '{name}' is a folder of videos, so labels do not apply; {next_step}."
+            )
+        return load_videos([name_or_path])
     manifest = load_manifest(name)
     if labels is None:
         return with_digest(_read_lists(manifest, _search(manifest, folder), folder))

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from vqafeat.datasets.dataset import FileRules
@@ -48,17 +47,11 @@ def read_own(path: Path, options: OwnOptions) -> LabelRows:
     delimiter = max(",;\t", key=text.lstrip().partition("\n")[0].count)
     table = read_table(path, delimiter, text)
     columns = own_columns(path, table.header)
-    names = {role: (name,) for role, name in columns.items()}
+    names = {role: (columns[role],) if role in columns else () for role in _OWN_COLUMNS}
+    decimal = "." if delimiter == "," else ","
+    split, content = names["split"], names["content"]
     read = labelled_rows(
-        table,
-        path,
-        TableOptions(
-            video=names["video"],
-            mos=names["mos"],
-            content=names.get("content", ()),
-            split_column=names.get("split", ()),
-            decimal="." if delimiter == "," else ",",
-        ),
+        table, path, TableOptions(names["video"], names["mos"], content, split, decimal=decimal)
     )
     rows = read.rows if options.root is None else _named_by_path(read.rows, options.root.absolute())
     return LabelRows(rows, note=_columns_note(path, table, columns, delimiter, comments))
@@ -76,26 +69,24 @@ def own_columns(path: Path, header: Sequence[str]) -> dict[str, str]:
         if key is not None:
             columns[role] = header[keys.index(key)]
     if missing := [role for role in ("video", "mos") if role not in columns]:
-        near = {name: get_close_matches(name.lower(), missing, n=1, cutoff=0.6) for name in header}
-        hint = next((f" (did you mean '{own[0]}' by '{name}'?)" for name, own in near.items() if own), "")
         known = "; ".join(f"{role} may be called {', '.join(_OWN_COLUMNS[role])}" for role in missing)
-        problem = f"'{path}' has the columns {','.join(header)}{hint}, but none for {' and '.join(missing)}"
+        problem = f"'{path}' has the columns {','.join(header)}, but none for {' and '.join(missing)}"
         raise DatasetError(f"{problem}; {known}.")
     return columns
 
 
 def _columns_note(path: Path, table: Table, columns: dict[str, str], delimiter: str, comments: int) -> str:
+    words = {",": "", ";": "columns are separated by semicolons", "\t": "columns are separated by tabs"}
     unread = [name for name in table.header if name and name not in columns.values()]
-    if all(role == name for role, name in columns.items()) and not unread and not comments:
+    parts = [
+        words[delimiter],
+        f"not used: {summarize(unread, 8)}" if unread else "",
+        f"{comments} comment line{'s' * (comments > 1)} skipped" if comments else "",
+    ]
+    if not any(parts) and all(role == name for role, name in columns.items()):
         return ""
-    parts = [", ".join(f"{role} is the column '{name}'" for role, name in columns.items())]
-    if delimiter != ",":
-        parts.append("columns are separated by " + {";": "semicolons", "\t": "tabs"}[delimiter])
-    if unread:
-        parts.append(f"not used: {summarize(unread, 8)}")
-    if comments:
-        parts.append(f"{comments} comment line{'s' * (comments > 1)} skipped")
-    return f"{path.name}: {'; '.join(parts)}."
+    roles = ", ".join(f"{role} is the column '{name}'" for role, name in columns.items())
+    return f"{path.name}: {'; '.join([roles, *filter(None, parts)])}."
 
 
 def _named_by_path(rows: Sequence[LabelRow], root: Path) -> tuple[LabelRow, ...]:

@@ -210,7 +210,8 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
             raise ArgumentError(f"each video needs a name, content, MOS and feature array, got {counts}.")
         if twice := duplicates(self.names):
             raise ArgumentError(f"names of videos have to be unique; got {summarize(twice)} more than once.")
-        if mos.dtype != np.float64 or mos.ndim != 1 or not np.isfinite(mos).all():
+        # all are NaN for videos without labels
+        if mos.dtype != np.float64 or mos.ndim != 1 or not (np.isfinite(mos).all() or np.isnan(mos).all()):
             raise ArgumentError(f"mos has to be (video,) float64 and finite, got {mos.dtype} {mos[:3]} …")
         if not len(self.dataset_of):
             object.__setattr__(self, "dataset_of", np.zeros(len(mos), np.intp))
