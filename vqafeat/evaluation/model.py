@@ -188,12 +188,16 @@ class Model:
 
     def frame_curve(
         self, features: npt.NDArray[Any], splits: Splits, draws: Draws
-    ) -> tuple[npt.NDArray[np.intp], Values]:
-        """Return the rows of all draws in rising order, with repeats, and their scores."""
+    ) -> tuple[npt.NDArray[np.intp], Values, npt.NDArray[np.bool_]]:
+        """Return the rows of all draws in rising order, with repeats, their scores and warm-up.
+
+        Warm-up is true where a score depends on the zero state in which a recurrent head starts a draw.
+        """
         rows = np.concatenate([np.arange(len(features)) if draw is None else draw for draw in draws])
-        scores = np.concatenate([self.frame_scores(take(features, draw), splits) for draw in draws])
+        scores = [self.frame_scores(take(features, draw), splits) for draw in draws]
+        warmup = np.concatenate([np.arange(len(own)) < self.heads[0].warmup for own in scores])
         order = np.argsort(rows, kind="stable")
-        return rows[order], scores[order]
+        return rows[order], np.concatenate(scores)[order], warmup[order]
 
     def _calibrated(self, split: int, outputs: Any) -> Values:
         if self.calibrations is None:

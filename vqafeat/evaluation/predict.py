@@ -105,7 +105,7 @@ class ScoredVideo:
         scale: the meaning of a score, in words.
         calibrated: whether the scores are on the labels' scale, or outputs of the heads.
         frames, seconds: (frame,) rising indices and times of the decoded frames that the heads were given.
-        frame_scores: (frame,) see `Model.frame_scores`.
+        frame_scores, warmup: (frame,) see `Model.frame_scores` and `Model.frame_curve`.
         warnings: why the score may not be trusted.
         times_problem: why `seconds` cannot be used, or empty.
     """
@@ -119,6 +119,7 @@ class ScoredVideo:
     frames: npt.NDArray[np.int32]
     seconds: Values
     frame_scores: Values
+    warmup: npt.NDArray[np.bool_]
     warnings: tuple[str, ...] = ()
     times_problem: str = ""
 
@@ -208,7 +209,7 @@ class Scorer:
             message = f"'{path}': {heads} was fitted on this video, so no head can score it as held out."
             raise VideoError("seen-in-training", message)
         scores = model.calibrated(model.outputs(features.values, splits, draws), splits)
-        rows, frame_scores = model.frame_curve(features.values, splits, draws)
+        rows, frame_scores, warmup = model.frame_curve(features.values, splits, draws)
         return ScoredVideo(
             path=path,
             score=float(np.mean(scores)),
@@ -219,6 +220,7 @@ class Scorer:
             frames=features.frame[rows],
             seconds=seconds[rows],
             frame_scores=frame_scores,
+            warmup=warmup,
             warnings=self.checks.warnings(digest, splits, scores, features.values, model),
             times_problem=times_problem(video.table.seconds, source),
         )

@@ -141,6 +141,8 @@ class A2INet(Head):
         width: D; the gates' middle layer is narrower by `gate_reduction`.
     """
 
+    settling = 8
+
     def __init__(
         self,
         channels: int,
