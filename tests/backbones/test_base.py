@@ -75,6 +75,15 @@ def test_clip_rule__cubes_are_whole_and_the_last_ends_with_the_video() -> None:
         assert [rows for _, rows in streamed(CUBES, frames)] == [[(0, start + 8)] for start in starts]
 
 
+def test_clip_rule__plain_stride_takes_one_of_every_two_frames() -> None:
+    # "we simply sample one out of every two frames" (section III-C): no frame 63 after frame 60
+    rule = MOTION.strided(2)
+    assert (rule.window, rule.stride, MOTION.strided(1)) == (32, 2, MOTION)
+    for frames in range(64, 301):
+        kept = (frames + 1) // 2
+        assert [frame for _, rows in streamed(rule, kept) for _, frame in rows] == [*range(0, frames, 2)]
+
+
 def test_clip_rule__resamples_short_videos_to_a_whole_cube() -> None:
     for frames in range(1, 16):
         ((seen, rows),) = streamed(CUBES, frames)

@@ -56,6 +56,27 @@ def test_crop_corners__of_short_sides_and_small_frames() -> None:
     assert crop_corners(480, 640) == [(0, 0)]
 
 
+def test_crop_corners__are_four_unless_nothing_can_move() -> None:
+    # equal draws count twice: the paper averages four crops
+    assert all(len(crop_corners(540, width)) == 4 for width in range(769, 1300))
+    assert len(crop_corners(768, 768)) == 1
+
+
+def test_center112__resizes_and_crops_as_hara() -> None:
+    random = np.random.default_rng(0)
+    smooth = Image.fromarray(random.integers(0, 256, (20, 35, 3), dtype=np.uint8)).resize(
+        (350, 200), Image.Resampling.BICUBIC
+    )
+    frames = torch.from_numpy(np.asarray(smooth).copy()).permute(2, 0, 1).unsqueeze(0).float()
+    (part,) = VIEWS["center112"].parts(frames)
+    # `Scale(112)` and `CenterCrop(112)` of the released spatial_transforms.py
+    small = smooth.resize((int(112 * 350 / 200), 112), Image.Resampling.BILINEAR)
+    left = round((small.width - 112) / 2)
+    expected = np.asarray(small.crop((left, 0, left + 112, 112))).astype(np.float32)
+    np.testing.assert_allclose(part[0].permute(1, 2, 0).numpy(), expected, atol=1.01)
+    assert VIEWS["center112"].size(540, 960) == (112, 112)
+
+
 def test_uniform128__takes_frames_at_equal_intervals() -> None:
     frame_indices = FRAME_RULES["uniform128"].frame_indices
     assert frame_indices is not None

@@ -123,7 +123,8 @@ def test_extract__logs_a_video_beyond_the_memory(run: Run, labels: Path) -> None
 
 def test_list__views_and_backbones(run: Run) -> None:
     lines = run("list", "views").out.splitlines()
-    assert [line.split()[0] for line in lines] == ["@full", "@short540", "@crops768", "@every", "@uniform128"]
+    views, rules = "@full @short540 @crops768 @center112", "@every @stride2 @uniform128"
+    assert [line.split()[0] for line in lines] == f"{views} {rules}".split()
     backbones = run("list", "backbones").out
     assert re.search(
         r"resnet50:stages +7680 channels \(GAP ‖ GSP of layer1, layer2, layer3, layer4\)", backbones

@@ -1,5 +1,6 @@
 """Data sets: the shipped manifests against the real lists, the checks on loading, and finding files."""
 
+import csv
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -214,6 +215,18 @@ def test_load_dataset__live_apv_takes_the_frame_rate_from_the_name(shared_data: 
     assert len(rates) == 315
     assert all(rate == (25.0 if "_25fps_" in name else 30.0) for name, rate in rates.items())
     assert list(rates.values()).count(25.0) == 7 * 7
+
+
+def test_load_dataset__live_apv_has_the_size_that_the_label_file_states(shared_data: Path) -> None:
+    file = shared_data / "labels" / "LIVE-APV_scores.csv"
+    dataset = load_dataset("live-apv", labels=file)
+    stated = {row["video"]: row["resolution"] for row in csv.DictReader(file.read_text().splitlines())}
+    sizes = {"4k": (3840, 2160), "1080p": (1920, 1080)}
+    for video in dataset.videos:
+        geometry = video.raw or dataset.raw
+        assert geometry is not None
+        assert (geometry.width, geometry.height) == sizes[stated[video.name]], video.name
+    assert list(stated.values()).count("1080p") == 154
 
 
 def shipped_like(name: str, folder: Path) -> None:

@@ -33,7 +33,7 @@ class Recording:
     def __init__(self, room: int = 1000, clips: ClipRule | None = None) -> None:
         self.given: list[list[int]] = []
         self.room = room
-        self.backbone = type("", (), {"name": "recording", "clips": clips})
+        self.backbone, self.clips = type("", (), {"name": "recording"}), clips
         self.device = torch.device("cpu")
 
     def inputs(self, frames: Frames) -> list[Tensor]:
@@ -45,7 +45,7 @@ class Recording:
             raise torch.OutOfMemoryError("no room")
         self.given.append(frames[:, 0, 0, 0].tolist())
         rows = frames[:, 0, 0, :1].float()
-        return {"a": rows if self.backbone.clips is None else rows.view(self.backbone.clips.steps, -1)}
+        return {"a": rows if self.clips is None else rows.view(self.clips.steps, -1)}
 
 
 def frames_of(first: int, count: int, side: int = 4) -> Frames:
@@ -159,6 +159,35 @@ def test_clip_batcher__blocks_of_a_stream_equal_those_of_the_whole_video(
     assert network.given == blocks
     assert buffer.frames == rows
     assert len(buffer.arrays()["a"]) == len(rows)
+
+
+@pytest.mark.parametrize("total", [1, 3, 8, 9, 15, 16, 17, 18, 41])
+@pytest.mark.parametrize("chunk", [1, 5, 100])
+def test_clip_batcher__plain_stride_sees_every_second_frame(total: int, chunk: int) -> None:
+    network = Recording(clips=ClipRule(8, 4, 4).strided(2))
+    buffer = FeatureBuffer(A)
+    collector = ClipBatcher(as_network(network), buffer, InputMemories(as_network(network)))
+    for first in range(0, total, chunk):
+        collector.push(first, frames_of(first, min(chunk, total - first)))
+    collector.finish(total)
+    every_second = list(range(0, total, 2))
+    if len(every_second) >= 4:
+        assert buffer.frames == rows_of(buffer) == every_second
+        assert network.given[-1] == every_second[-4:]
+    assert set(buffer.frames) == set(every_second)
+
+
+@pytest.mark.parametrize("total", [1, 5, 8, 9, 16, 30])
+def test_clip_batcher__given_frames_have_the_nearest_row_of_their_clip(total: int) -> None:
+    network, given = Recording(clips=ClipRule(8, 4, 4)), sorted({0, total // 3, total - 1})
+    buffer = FeatureBuffer(A)
+    collector = ClipBatcher(as_network(network), buffer, InputMemories(as_network(network)), given)
+    collector.push(0, frames_of(0, total))
+    collector.finish(total)
+    assert buffer.frames == given
+    # the frames seen are at most 3 apart, so that the nearest one is at most 1 away
+    assert all(abs(row - frame) <= 1 for row, frame in zip(rows_of(buffer), given, strict=True))
+    assert all(any(seen[0] <= frame <= seen[-1] for frame in given) for seen in network.given)
 
 
 def test_clip_batcher__a_clip_that_does_not_fit_fails_the_video() -> None:

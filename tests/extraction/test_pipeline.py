@@ -18,6 +18,7 @@ from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError, UnknownNameError, VideoError
 from vqafeat.extraction.memory_budget import used_bytes
 from vqafeat.extraction.pipeline import Pipeline, Resources, VideoTask
+from vqafeat.store.features import fuse
 from vqafeat.store.types import VideoFeatures, uniform_frames
 from vqafeat.video.reader import VideoReader
 
@@ -225,6 +226,37 @@ def test_slowfast_fast__sees_the_frames_of_the_released_rule(clips: list[Path]) 
     np.testing.assert_allclose(result.values[32:64], expected.numpy(), rtol=2e-4, atol=2e-5)
 
 
+def test_uniform128__takes_the_clips_around_its_frames(clips: list[Path]) -> None:
+    names = ["slowfast-fast", "slowfast-fast@uniform128", "resnet18@uniform128"]
+    for path in clips[1:3]:
+        every, around, spatial = extract_video(
+            path, build_extractors(names, MIXED_WEIGHTS, "float32")
+        ).features.values()
+        assert around.frame.tolist() == spatial.frame.tolist()
+        nearest = [np.abs(every.frame - frame).argmin() for frame in around.frame.tolist()]
+        assert max(abs(every.frame[nearest] - around.frame)) <= 1
+        # a row of the last clip differs from that of an earlier clip for the same frame
+        own = [row for row in range(len(nearest)) if around.frame[row] < 128]
+        np.testing.assert_array_equal(around.values[own], every.values[[nearest[row] for row in own]])
+    assert fuse([spatial, around], "a").values.shape == (128, 1024 + 512)
+
+
+def test_stride2__takes_one_of_every_two_frames(clips: list[Path]) -> None:
+    names = ["slowfast-fast@stride2", "resnet18@stride2", "resnet18"]
+    extractors = build_extractors(names, MIXED_WEIGHTS, "float32")
+    motion, spatial, every = extract_video(clips[2], extractors).features.values()
+    assert motion.frame.tolist() == spatial.frame.tolist() == list(range(0, 133, 2))
+    np.testing.assert_array_equal(spatial.values, every.values[::2])
+    with VideoReader(clips[2]) as reader:
+        rgb = torch.stack([functional.to_tensor(frame.rgb) for frame in reader])
+    normal = functional.normalize(rgb, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])[70:133:2]
+    network = BACKBONES.get("slowfast-fast").with_feature_layers(extractors[0].loaded.network, ("res5",))
+    with torch.inference_mode():
+        (maps,) = network(normal.movedim(0, 1).unsqueeze(0)).values()
+    expected = torch.cat([maps[0].mean((2, 3)), maps[0].flatten(2).std(2)]).T
+    np.testing.assert_allclose(motion.values[-3:], expected.numpy()[-3:], rtol=2e-4, atol=2e-5)
+
+
 def test_crops768__are_averaged(clips: list[Path], tmp_path: Path) -> None:
     path = write_clip(tmp_path / "large.mp4", noise_frames(1, 1000, 800))
     extractors = build_extractors(["squeezenet1_0", "squeezenet1_0@crops768"], RANDOM, "float32")
@@ -280,7 +312,7 @@ def test_build_extractors__names_wrong_arguments() -> None:
     with pytest.raises(
         UnknownNameError,
         match="unknown view or choice of frames '@ful' in 'resnet18@ful'; there are: @full, @short540, "
-        "@crops768, @every, @uniform128",
+        "@crops768, @center112, @every, @stride2, @uniform128",
     ):
         build_extractors(["resnet18@ful"], RANDOM)
     with pytest.raises(UnknownNameError, match="unknown backbone 'resnet19': did you mean"):

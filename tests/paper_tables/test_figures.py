@@ -88,6 +88,25 @@ def test_timing_cell__the_last_clip_costs_as_much_as_the_others(tmp_path: Path) 
     assert {frames: value / cost[64] for frames, value in cost.items()} == {64: 1, 65: 2, 300: 5, 467: 8}
 
 
+@pytest.mark.parametrize(("kind", "height"), [("S+S", 540), ("S+S", 1080), ("S+M", 720), ("S+M", 1080)])
+def test_timing_cell__partial_input_costs_no_more_than_whole_frames(
+    kind: str, height: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a sixth of each side keeps the ratios; at 540p, four crops of 540x768 alone are more than a frame
+    monkeypatch.setattr("vqafeat.backbones.views.SHORT_SIDE", 540 // 6)
+    monkeypatch.setattr("vqafeat.backbones.views.CROP_SIDE", 768 // 6)
+    table = load_table("a2inet-figure-6")
+    features = {table.rows[cell.row].name: cell.request.features for cell in table.cells if cell.request}
+    fits = FitCache(FeatureStores(tmp_path), tmp_path)
+    partial, whole = (
+        TimingCell(height=height // 6)
+        .measured(Task(TableFit(features=features[f"{mode}({kind})"]), "gflops", fits))
+        .spread.mean
+        for mode in ("PR", "FR")
+    )
+    assert 0.1 < partial / whole <= 1
+
+
 def test_timing_cell__repeats_are_timed_one_by_one(tmp_path: Path) -> None:
     fits, request = FitCache(FeatureStores(tmp_path), tmp_path), TableFit(features="resnet18")
     measured = TimingCell(height=64, frames=4, repeats=10).measured(Task(request, "seconds", fits))

@@ -5,6 +5,7 @@ import os
 import resource
 import struct
 import tracemalloc
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -349,6 +350,14 @@ def test_raw_geometry__refuses_cut_files_and_its_absence(tmp_path: Path) -> None
     (tmp_path / "b.yuv").write_bytes((tmp_path / "a.yuv").read_bytes()[:-1])
     with pytest.raises(VideoError, match=r"2303 bytes, no multiple of 768 \(32x16 yuv420p\)"):
         VideoReader(tmp_path / "b.yuv", geometry)
+    small = RawGeometry(1920, 1080, "yuv420p", 30.0)
+    with (tmp_path / "c.yuv").open("wb") as file:
+        file.truncate(3 * 1920 * 1080 * 3 // 2)
+    message = r"c.yuv' has 9331200 bytes, .* \(3840x2160 yuv420p\): .*, as 1920x1080 would fit\."
+    with pytest.raises(VideoError, match=message):
+        VideoReader(tmp_path / "c.yuv", replace(small, width=3840, height=2160))
+    with VideoReader(tmp_path / "c.yuv", small) as reader:
+        assert [frame.rgb.shape for frame in reader] == [(1080, 1920, 3)] * 3
     with pytest.raises(VideoError, match=r"state its size, pixel format and rate under \[raw\]"):
         VideoReader(tmp_path / "a.yuv")
 

@@ -1,7 +1,7 @@
 """Description of a backbone: how it is built, which layers are kept, which frames it sees; and pooling."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from vqafeat.backbones.published import WeightsSource
@@ -23,17 +23,23 @@ class ClipRule:
     Attributes:
         inputs: frames of a block that the network sees, at equal steps from the first to the last, truncated.
         steps: rows of a block; each covers inputs / steps frames and belongs to the (later) middle one.
+        stride: blocks are cut from the video's frames 0, stride, 2 · stride, …, and positions count these.
     """
 
     window: int
     inputs: int
     steps: int
+    stride: int = 1
 
     def __post_init__(self) -> None:
         if not 2 <= self.inputs <= self.window or self.steps < 1 or self.inputs % self.steps:
             problem = f"{self.window} frames cannot give {self.steps} steps from {self.inputs} inputs"
             allowed = "inputs has to be from 2 to window, and a multiple of steps"
             raise ArgumentError(f"a clip of {problem}: {allowed}.")
+
+    def strided(self, stride: int) -> "ClipRule":
+        """Return the rule by which the network sees every frame of blocks of each `stride`-th frame."""
+        return self if stride == 1 else ClipRule(self.inputs, self.inputs, self.steps, stride)
 
     def input_indices(self, length: int) -> list[int]:
         """Return the positions of the frames that the network sees in a block of `length` frames."""
@@ -47,9 +53,20 @@ class ClipRule:
         input_indices, width = self.input_indices(length), self.inputs // self.steps
         ends = {step: first + input_indices[(step + 1) * width - 1] for step in range(self.steps)}
         return [
-            (step, first + input_indices[step * width + width // 2])
+            (step, self.stride * (first + input_indices[step * width + width // 2]))
             for step in range(self.steps)
             if ends[step] >= already_covered
+        ]
+
+    def rows_around(
+        self, frames: Sequence[int], first: int, length: int, already_covered: int
+    ) -> list[tuple[int, int]]:
+        """Return (step, frame) for those of `frames` that the block is first to cover, by its nearest row."""
+        rows, start = self.rows(first, length, 0), max(first, already_covered)
+        return [
+            (min(rows, key=lambda row: abs(row[1] - frame))[0], frame)
+            for frame in frames
+            if start <= frame < first + length
         ]
 
     def __str__(self) -> str:
@@ -95,6 +112,7 @@ class Backbone:
         smallest_side: of a frame, in samples.
         clips: which frames it sees together; None if it sees single frames.
         prefixes: of all used names in some files (`backbone.`), besides DataParallel's `module.`.
+        classes: variant → numbers of classes of the published files that were trained with its normalisation.
         files: where to find weights, for a network without published ones.
         rename: name of a tensor in the publisher's file → name in the network.
     """
@@ -110,6 +128,7 @@ class Backbone:
     smallest_side: int = 1
     clips: ClipRule | None = None
     prefixes: tuple[str, ...] = ()
+    classes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     files: str = ""
     rename: Callable[[str], str] = str
 

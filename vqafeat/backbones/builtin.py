@@ -25,6 +25,7 @@ class _Entry:
     smallest_side: int | None = None
     clips: ClipRule | None = None
     prefixes: tuple[str, ...] | None = None
+    classes: dict[str, tuple[int, ...]] | None = None
     files: str | None = None
     rename: str | None = None
 

@@ -1,6 +1,7 @@
 """Feature sets by name, `NETWORK[:VARIANT][@VIEW][@FRAMES]`, and the extractors that compute them."""
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from vqafeat.backbones import BACKBONES, Variant
-from vqafeat.backbones.base import POOLING
+from vqafeat.backbones.base import POOLING, ClipRule
 from vqafeat.backbones.views import FRAME_RULES, VIEWS
 from vqafeat.backbones.weights import LoadedNetwork, load_network
-from vqafeat.errors import ArgumentError, UnknownNameError
+from vqafeat.errors import ArgumentError, UnknownNameError, WeightsError
 from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.video.reader import decoder_identity
 
@@ -33,8 +34,7 @@ class FeatureSetName:
         """Read a name, with its parts after `@` in any order."""
         head, *rest = name.split("@")
         network, _, variant = head.partition(":")
-        backbone = BACKBONES.get(network)
-        backbone.variant(variant)
+        BACKBONES.get(network).variant(variant)
         known = (*VIEWS, *FRAME_RULES)
         if unknown := [part for part in rest if part not in known]:
             problem = f"unknown view or choice of frames '@{unknown[0]}' in '{name}'"
@@ -44,9 +44,6 @@ class FeatureSetName:
             if len(parts) > 1:
                 given = " and ".join(f"'@{part}'" for part in parts)
                 raise ArgumentError(f"'{name}' names two kinds of {kind}, {given}; it takes one.")
-        if backbone.clips is not None and frames not in ([], ["every"]):
-            problem = f"'{network}' sees blocks of consecutive frames, so '@{frames[0]}' does not apply"
-            raise ArgumentError(f"'{name}': {problem}; leave it out.")
         return cls(network, variant, *(views or ["full"]), *(frames or ["every"]))
 
     def __str__(self) -> str:
@@ -77,20 +74,29 @@ class FeatureExtractor:
 
     @property
     def variant(self) -> Variant:
-        """What is kept of the network."""
-        return self.loaded.backbone.variant(self.name.variant)
+        """What is kept of the network; without a name, the variant that its weights were trained as."""
+        return self.loaded.backbone.variant(self.name.variant or self.loaded.trained_variant or "")
+
+    @property
+    def clips(self) -> ClipRule | None:
+        """The blocks of frames that the network sees together; None if it sees single frames."""
+        clips = self.loaded.backbone.clips
+        return clips and clips.strided(FRAME_RULES[self.name.frames].stride)
 
     @property
     def identity(self) -> FeatureSetIdentity:
         """What the rows depend on."""
         backbone, variant = self.loaded.backbone, self.variant
+        described = FRAME_RULES[self.name.frames].described
+        if self.clips is not None:
+            described = str(self.clips) + (f"; {described}" if self.name.frames != "every" else "")
         return FeatureSetIdentity(
             network=backbone.name,
             weights_sha256=self.loaded.weights_sha256,
             taps=variant.taps,
             pooling=POOLING,
             view=VIEWS[self.name.view].described,
-            frame_rule=str(backbone.clips or FRAME_RULES[self.name.frames].described),
+            frame_rule=described,
             normalisation=f"RGB/255, mean {variant.mean}, std {variant.std}",
             decoder=decoder_identity(),
             precision=f"computed in {PRECISIONS[self.precision]}, stored in {self.dtype}",
@@ -117,7 +123,22 @@ def build_extractors(
         network: load_network(BACKBONES.get(network), weights.get(network, "imagenet"))
         for network in dict.fromkeys(name.network for name in names)
     }
+    for name in names:
+        _check_variant(name, loaded[name.network])
     return [FeatureExtractor(name, loaded[name.network], STORED_DTYPES[dtype], precision) for name in names]
+
+
+def _check_variant(name: FeatureSetName, loaded: LoadedNetwork) -> None:
+    """Refuse weights that were trained as another variant, and warn of those that may have been."""
+    trained, classes = loaded.trained_variant, loaded.backbone.classes
+    if trained is not None and name.variant not in ("", trained):
+        right = name.network + (f":{trained}" if trained else "")
+        problem = f"'{name}' does not fit the weights {loaded.weights}, which were trained as '{right}'"
+        raise WeightsError(f"{problem}; take that, or the file of the other release.")
+    if trained is None and classes and loaded.weights.startswith("file "):
+        others = ", ".join(f"'{name.network}:{key}'" if key else f"'{name.network}'" for key in classes)
+        problem = f"weights {loaded.weights} do not show as which of {others} they were trained"
+        warnings.warn(f"{problem}; '{name}' is taken.", RuntimeWarning, stacklevel=3)
 
 
 def recorded_weights(described: str) -> str | None:

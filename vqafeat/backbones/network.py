@@ -32,7 +32,7 @@ class Network:
         self.extractors, self.device = tuple(extractors), device
         self.backbone: Backbone = first.loaded.backbone
         self.view, self.frame_rule = VIEWS[first.name.view], FRAME_RULES[first.name.frames]
-        self.precision = first.precision
+        self.clips, self.precision = first.clips, first.precision
         if device.type == "cuda" and self.precision == "fp32":
             # TF32 keeps 10 bits of 23, and is on by default for convolutions
             torch.backends.cudnn.allow_tf32 = False

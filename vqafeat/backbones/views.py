@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 SHORT_SIDE = 540
 CROP_SIDE = 768
 CROPS = 4
+CUBE_SIDE = 112
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,13 @@ class FrameRule:
     Attributes:
         frame_indices: number of frames of a video → increasing indices; None for every frame.
         described: for the identity.
+        stride: of a network's clips. At 1 it sees the clips that it sees under every rule, and its rows are
+            those around the rule's frames.
     """
 
     frame_indices: Callable[[int], list[int]] | None
     described: str
+    stride: int = 1
 
 
 def _short_size(height: int, width: int) -> tuple[int, int]:
@@ -67,14 +71,22 @@ def crop_corners(height: int, width: int) -> list[tuple[int, int]]:
     random = np.random.default_rng([height, width])
     tops = random.integers(0, height - crop_height + 1, CROPS).tolist()
     lefts = random.integers(0, width - crop_width + 1, CROPS).tolist()
-    # a frame that is no larger than a crop is seen once, not four times
-    return list(dict.fromkeys(zip(tops, lefts, strict=True)))
+    # a frame that is no larger than a crop is seen once; elsewhere, crops that agree by chance both count
+    fits = (crop_height, crop_width) == (height, width)
+    return list(zip(tops, lefts, strict=True))[: 1 if fits else CROPS]
 
 
 def _crops(frames: "Tensor") -> "list[Tensor]":
     height, width = _crop_size(*frames.shape[2:])
     corners = crop_corners(*frames.shape[2:])
     return [frames[:, :, top : top + height, left : left + width] for top, left in corners]
+
+
+def _center(frames: "Tensor") -> "list[Tensor]":
+    from torchvision.transforms.functional import InterpolationMode, center_crop, resize
+
+    small = resize(frames, [CUBE_SIDE], InterpolationMode.BILINEAR, antialias=True)
+    return [center_crop(small, [CUBE_SIDE, CUBE_SIDE])]
 
 
 def _uniform128(frames: int) -> list[int]:
@@ -87,9 +99,15 @@ _CROPS_WORDS = f"{CROPS} crops of {CROP_SIDE}x{CROP_SIDE} (a shorter side whole)
 VIEWS = {
     "full": View(lambda frames: [frames], lambda height, width: (height, width), "full", is_whole=True),
     "short540": View(_short, _short_size, f"resized to a short side of {SHORT_SIDE}, bilinear, antialiased"),
-    "crops768": View(_crops, _crop_size, f"{_CROPS_WORDS} at places drawn by frame size, averaged"),
+    "crops768": View(_crops, _crop_size, f"{_CROPS_WORDS} at places drawn by frame size, all averaged"),
+    "center112": View(
+        _center,
+        lambda height, width: (CUBE_SIDE, CUBE_SIDE),
+        f"resized to a short side of {CUBE_SIDE}, bilinear, antialiased, and its center cropped",
+    ),
 }
 FRAME_RULES = {
     "every": FrameRule(None, "every frame"),
+    "stride2": FrameRule(lambda frames: list(range(0, frames, 2)), "every second frame", stride=2),
     "uniform128": FrameRule(_uniform128, "128 frames at equal intervals"),
 }

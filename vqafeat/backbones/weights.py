@@ -23,6 +23,11 @@ from vqafeat.remote import cache_folder, is_offline
 
 _WRAPPERS = ("state_dict", "model_state")  # training scripts; pytorchvideo
 _CONNECT_SECONDS = 20.0
+_CONVERTER = (  # of Caffe2 files, as those of PySlowFast's model zoo
+    'python -c "import pickle, torch; '
+    "blobs = pickle.load(open('{path}', 'rb'), encoding='latin1')['blobs']; "
+    "torch.save({{name: torch.tensor(blob) for name, blob in blobs.items()}}, '{path}.pt')\""
+)
 _UNREADABLE = (RuntimeError, EOFError, ValueError, OSError, LookupError, TypeError, AttributeError)
 
 
@@ -55,6 +60,8 @@ def read_state_dict(path: Path) -> Mapping[str, Tensor]:
     except pickle.UnpicklingError as error:
         problem = f"weights file '{path}' is a pickle that needs code to load, which could do anything"
         next_step = "save its state dict alone with torch.save(model.state_dict(), FILE) or as .safetensors"
+        if path.suffix == ".pkl":
+            next_step = f"if you trust it, convert it with {_CONVERTER.format(path=path)}"
         raise WeightsError(f"{problem} on this machine; {next_step}.") from error
     except (SafetensorError, *_UNREADABLE) as error:
         problem = f"weights file '{path}' cannot be read ({error})"
@@ -79,12 +86,14 @@ class LoadedNetwork:
         network: the whole network, in eval mode.
         weights: their source, in words.
         weights_sha256: digest of all tensors that features of any variant depend on, not of a file.
+        trained_variant: whose normalisation they were trained with; None if that does not show.
     """
 
     backbone: Backbone
     network: nn.Module
     weights: str
     weights_sha256: str
+    trained_variant: str | None = None
 
 
 def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
@@ -94,6 +103,7 @@ def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = backbone.build()
+    trained = None
     if random:
         described = f"random, seed {seed}"
     elif weights == "imagenet":
@@ -101,13 +111,16 @@ def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
         assert backbone.published is not None
         described = f"published ({backbone.published.name})"
     else:
-        load_state(network, read_state_dict(Path(weights)), backbone, f"'{weights}'")
+        state = read_state_dict(Path(weights))
+        load_state(network, state, backbone, f"'{weights}'")
+        classes = next((len(value) for key, value in state.items() if key.endswith("fc.weight")), 0)
+        trained = next((name for name, counts in backbone.classes.items() if classes in counts), None)
         described = f"file {Path(weights).name}"
     network.eval().requires_grad_(False)
     digest = state_digest(_used(network.state_dict(), backbone))
     if described.startswith("file "):
         _remember(Path(weights), digest)
-    return LoadedNetwork(backbone, network, described, digest)
+    return LoadedNetwork(backbone, network, described, digest, trained)
 
 
 def _remember(path: Path, digest: str) -> None:

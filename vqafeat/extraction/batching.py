@@ -4,6 +4,7 @@ import tempfile
 import weakref
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
+from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -234,12 +235,20 @@ class ClipBatcher:
 
     Args:
         memories: of the network, shared by all videos.
+        frame_indices: the frames that get a row each, from the block around them; None for all rows.
     """
 
-    def __init__(self, network: Network, buffer: FeatureBuffer, memories: InputMemories) -> None:
-        assert network.backbone.clips is not None
+    def __init__(
+        self,
+        network: Network,
+        buffer: FeatureBuffer,
+        memories: InputMemories,
+        frame_indices: list[int] | None = None,
+    ) -> None:
+        assert network.clips is not None
         self._buffer, self._network, self._memories = buffer, network, memories
-        self._rule: ClipRule = network.backbone.clips
+        self._rule: ClipRule = network.clips
+        self._selected = frame_indices
         self._held: deque[Frames] = deque(maxlen=self._rule.window)
         self._count = 0
 
@@ -247,7 +256,7 @@ class ClipBatcher:
         """Take the next frames, and run each block once it is known not to be the last."""
         if self._buffer.error is not None:
             return
-        for row in range(len(frames)):
+        for row in range(-first % self._rule.stride, len(frames), self._rule.stride):
             if self._count and self._count % self._rule.window == 0:
                 self._run(self._count - self._rule.window, already_covered=0)
             self._held.append(frames[row : row + 1])
@@ -255,12 +264,18 @@ class ClipBatcher:
 
     def finish(self, total: int) -> None:
         """Run the last block, which ends with the video of `total` frames."""
-        window = self._rule.window
+        window, total = self._rule.window, ceil(total / self._rule.stride)
         if self._buffer.error is None:
             self._run(max(0, total - window), already_covered=(total - 1) // window * window)
 
     def _run(self, first: int, already_covered: int) -> None:
         length = len(self._held)
+        if self._selected is None:
+            kept = self._rule.rows(first, length, already_covered)
+        else:
+            kept = self._rule.rows_around(self._selected, first, length, already_covered)
+        if not kept:
+            return
         seen = [self._held[position] for position in self._rule.input_indices(length)]
         rows = unless_out_of_memory(lambda: self._rows(joined(seen)))
         if rows is None:
@@ -269,7 +284,6 @@ class ClipBatcher:
             what = f"a clip of {len(seen)} frames of {width}x{height}"
             self._buffer.error = _out_of_memory(self._network, what)
             return
-        kept = self._rule.rows(first, length, already_covered)
         steps = [step for step, _ in kept]
         self._buffer.add({name: values[steps] for name, values in rows.items()})
         self._buffer.frames.extend(frame for _, frame in kept)

@@ -74,7 +74,7 @@ class MemoryBudget:
 
 def held_bytes(network: Network, height: int, width: int) -> int:
     """Return the bytes of the 8-bit frames that a temporal network holds back; 0 for others."""
-    return network.backbone.clips.window * 3 * height * width if network.backbone.clips else 0
+    return network.clips.window * 3 * height * width if network.clips else 0
 
 
 @dataclass(frozen=True)

@@ -183,12 +183,13 @@ class VideoState:
             }
             buffer = FeatureBuffer(dtypes, self._folder)
             self._buffers.append(buffer)
-            if network.backbone.clips is not None:
-                self._collectors.append(ClipBatcher(network, buffer, self._batchers[network].memories))
-                continue
-            rule = network.frame_rule.frame_indices
-            indices = None if rule is None else rule(self.frames or 0)
-            self._collectors.append(FrameCollector(self._batchers[network], buffer, indices))
+            rule, batcher = network.frame_rule, self._batchers[network]
+            indices = None if rule.frame_indices is None else rule.frame_indices(self.frames or 0)
+            if network.clips is None:
+                self._collectors.append(FrameCollector(batcher, buffer, indices))
+            else:
+                around = indices if rule.stride == 1 else None
+                self._collectors.append(ClipBatcher(network, buffer, batcher.memories, around))
 
     def _check(self, network: Network, others: Sequence[Network]) -> None:
         """Refuse frames that are too small for a network, or too large for it next to the others."""

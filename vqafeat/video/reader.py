@@ -15,6 +15,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from math import inf, isfinite
 from pathlib import Path
@@ -37,6 +38,7 @@ from vqafeat.video.completeness import container_cropping, cut_reason, states_si
 from vqafeat.video.frame import CropFilter, DecodeLimits, Frame, is_full_range, layout_of
 
 RAW_SUFFIXES = (".yuv",)
+_USUAL_SIZES = ((3840, 2160), (1920, 1080), (1280, 720))  # of raw files, for messages
 # tags in broken UTF-8 are no reason to refuse a video; PyAV 19 ignores them by itself
 _TAG_OPTIONS: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 
@@ -323,7 +325,13 @@ def _opened_raw(path: Path, raw: RawGeometry | None) -> InputContainer:
     size, frame_size = path.stat().st_size, f"{raw.width}x{raw.height}"
     if size == 0 or size % frame_bytes:
         message = f"'{path}' has {size} bytes, no multiple of {frame_bytes} ({frame_size} {raw.pixel_format})"
-        raise VideoError("breaks-midway", f"{message}: it is cut, or its geometry is another.")
+        others = [
+            f"{width}x{height}"
+            for width, height in _USUAL_SIZES
+            if size and size % _raw_frame_bytes(replace(raw, width=width, height=height)) == 0
+        ]
+        fitting = f", as {' or '.join(others)} would fit" if others else ""
+        raise VideoError("breaks-midway", f"{message}: it is cut, or its geometry is another{fitting}.")
     rate = str(raw.frame_rate_hz)
     options = {"video_size": frame_size, "pixel_format": raw.pixel_format, "framerate": rate}
     return av.open(path.absolute(), mode="r", format="rawvideo", options=options)

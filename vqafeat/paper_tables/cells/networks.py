@@ -57,12 +57,12 @@ class TimingCell(CellType):
 
 def _costs(network: Network, clip: TimingCell, measure: str, device: torch.device) -> list[float]:
     """Return the operations for the whole video, or the seconds of each repeat."""
-    clips, frame_indices = network.backbone.clips, network.frame_rule.frame_indices
+    clips, frame_indices = network.clips, network.frame_rule.frame_indices
     height, width = clip.height, round(clip.height * _ASPECT_RATIO / 2) * 2
     frames = torch.zeros((clips.inputs if clips else clip.timed, 3, height, width), dtype=torch.uint8)
     whole = len(frame_indices(clip.frames)) if frame_indices and not clips else clip.frames
     # the last clip is the video's last frames, and costs as much as the others
-    times = ceil(whole / clips.window) if clips else whole / clip.timed
+    times = ceil(whole / clips.stride / clips.window) if clips else whole / clip.timed
     if measure == "gflops":
         return [_operations(network, frames) / 1e9 * times]
     return [times * seconds for seconds in _seconds(network, frames.to(device), device, clip.repeats)]
