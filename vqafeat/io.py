@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import file_digest
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,12 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         raise DatasetError(f"{what} '{path}' cannot be read ({error.strerror}); {next_step}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DatasetError(f"{what} '{path}' is not valid TOML: {error}.") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vqafeat.backbones.base import Backbone
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.io import write_bytes
+from vqafeat.io import file_sha256, write_bytes
 from vqafeat.remote import cache_folder, is_offline
 
 _WRAPPERS = ("state_dict", "model_state")  # training scripts; pytorchvideo
@@ -127,7 +127,7 @@ def _remember(path: Path, digest: str) -> None:
     """Note in the cache where a file of weights is, by the digest of its tensors and its own."""
     # without a note, the file has to be named again
     with suppress(OSError):
-        for name in (digest, sha256(path.read_bytes()).hexdigest()):
+        for name in (digest, file_sha256(path)):
             write_bytes(cache_folder("weights") / name, str(path.absolute()).encode())
 
 
@@ -152,7 +152,7 @@ def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
         stated = re.search(r"-([0-9a-f]{8,})\.", Path(url).name)
         begins = stated.group(1) if stated else ""
         file = remembered_weights(begins)
-        if file is not None and sha256(file.read_bytes()).hexdigest().startswith(begins):
+        if file is not None and file_sha256(file).startswith(begins):
             return read_state_dict(file)
         if is_offline():
             raise WeightsError(f"{what} are not in the cache, and --offline fetches nothing; {other}.")

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from hashlib import sha256
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 from vqafeat.errors import ArgumentError, DatasetError, WeightsError
-from vqafeat.io import read_toml, write_bytes
+from vqafeat.io import file_sha256, read_toml, write_bytes
 from vqafeat.remote import cache_folder, is_offline, translate_cache_errors
 from vqafeat.schema import NonEmpty, Texts, parse
 
@@ -83,13 +84,13 @@ def read_published(name: str | Path, scale_of: str | None = None) -> "tuple[RunC
 
 def _model_in(path: Path) -> PublishedModel:
     """Return the model that a file holds, known by its SHA-256, or by its name where no digest is known."""
-    digest = sha256(path.read_bytes()).hexdigest()
+    digest = file_sha256(path)
     for model in MODELS.values():
         if model.sha256 == digest or (not model.sha256 and model.file == path.name):
             return model
     raise ArgumentError(
         f"'{path}' is not the file of a published model (`vqafeat list models`), so its scale is not known; "
-        "import it with `vqafeat import head`, and give the run folder."
+        "import a head with `vqafeat import head`, or score videos with `vqafeat score`."
     )
 
 
@@ -100,7 +101,7 @@ def _fetched(name: str, model: PublishedModel) -> Path:
         raise ArgumentError(f"the model '{name}' is loaded by file only; {from_file}.")
     folder = cache_folder("models")
     path = folder / f"{model.sha256[:16]}-{model.file}"
-    if path.is_file() and sha256(path.read_bytes()).hexdigest() == model.sha256:
+    if path.is_file() and file_sha256(path) == model.sha256:
         return path
     by_path = f"or give the path of {model.file} in place of the name"
     if is_offline():
@@ -109,7 +110,7 @@ def _fetched(name: str, model: PublishedModel) -> Path:
     try:
         with urlopen(model.url, timeout=_CONNECT_SECONDS) as response:
             content: bytes = response.read()
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         problem = f"the model '{name}' cannot be fetched from {model.url} ({error})"
         raise WeightsError(f"{problem}; try again, {by_path}.") from error
     if (digest := sha256(content).hexdigest()) != model.sha256:
