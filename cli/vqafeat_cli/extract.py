@@ -73,6 +73,7 @@ def extract(
     from vqafeat.datasets import locate_videos
     from vqafeat.extraction.extract import extract_features
     from vqafeat.store import FeatureStore, store_path
+    from vqafeat.video.files import mean_frames
     from vqafeat_cli.console import shown_progress
     from vqafeat_cli.stores import load_with_root
 
@@ -81,7 +82,7 @@ def extract(
     device = compute["device"]
     ray = options.take_cluster(compute, {"device": device})
     path = store_path(store, loaded.name)
-    with shown_progress(len(loaded.videos)) as progress:
+    with shown_progress(len(loaded.videos), mean_frames(located.dataset)) as progress:
         summary = extract_features(
             located.dataset,
             backbones,

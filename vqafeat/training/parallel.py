@@ -245,9 +245,7 @@ def _start_worker(
 def _worker_main(group: SplitGroup) -> list[SplitResult]:
     assert _state is not None
     records, _state.checkpoint = _state.records, group.checkpoint(_state.job.out)
-    return fit_group(
-        _state.data, group, _state.job, lambda *record: records.put(record), _state.checkpoint
-    )
+    return fit_group(_state.data, group, _state.job, lambda *record: records.put(record), _state.checkpoint)
 
 
 def worker_data(job: FitJob, features: SharedFeatures | None) -> FeatureDataset:

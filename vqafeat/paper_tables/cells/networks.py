@@ -38,6 +38,11 @@ class TimingCell(CellType):
     frames: PositiveInt = 300
     timed: PositiveInt = 2
 
+    def missing(self, fits: FitCache) -> tuple[str, ...]:
+        """Return that costs are not to be measured, unless they are."""
+        reason = "the costs of networks are not measured with --all; name the table, or add --costs"
+        return () if fits.costs else (reason,)
+
     def measured(self, task: Task) -> Measured:
         """Return the sum over the networks; a first run of each is not timed."""
         stores, device = task.fits.stores, device_named(task.fits.device)
