@@ -94,6 +94,7 @@ def extract(
     """
     from vqafeat.extraction.extract import extract_features
     from vqafeat.store import FeatureStore, store_path
+    from vqafeat.video.files import mean_frames
     from vqafeat_cli.console import shown_progress
 
     urls = {item: item for item in (*videos, dataset or "") if item.startswith("s3://")}
@@ -102,7 +103,7 @@ def extract(
     device = compute["device"]
     ray = options.take_cluster(compute, {"device": device})
     path = store_path(paths["store"], loaded.name)
-    with shown_progress(len(loaded.videos)) as progress:
+    with shown_progress(len(loaded.videos), mean_frames(located.dataset)) as progress:
         summary = extract_features(
             located.dataset,
             backbones,

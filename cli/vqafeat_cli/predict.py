@@ -75,10 +75,7 @@ def predict(
         click.echo("note: the run does not record its videos; training videos are not detected.", err=True)
     rows, failed, names = [], 0, Counter(path.name for path in files)
     for path, result in scorer.score_all(files, geometry, options.resources(**compute)):
-        scored = result
-        if per_frame and not isinstance(result, VideoError) and result.times_problem:
-            frames = f"the times of the frames of '{path}' {result.times_problem}"
-            scored = VideoError("bad-times", f"{frames}; leave out --per-frame, or mend the video's clock.")
+        scored = _with_times(result) if per_frame else result
         if isinstance(scored, VideoError):
             failed += 1
             click.echo(f"{scored.kind}: {scored}", err=True)
@@ -122,11 +119,23 @@ def _videos_among(paths: tuple[Path, ...]) -> list[Path]:
         inside = [path]
         if path.is_dir():
             inside = sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_EXTENSIONS)
-        if not inside or not inside[0].exists():
+        if not inside or not path.exists():
+            if not path.exists():
+                raise VideoError(
+                    "cannot-open", f"'{path}' does not exist; name a video or a folder of videos."
+                )
             allowed = f"name files ({', '.join(VIDEO_EXTENSIONS[:4])} …) or folders"
             raise VideoError("cannot-open", f"'{path}' is not a video or a folder with videos; {allowed}.")
         files.extend(inside)
     return files
+
+
+def _with_times(scored: "ScoredVideo | VideoError") -> "ScoredVideo | VideoError":
+    """Return the score, or an error if the video has no times for a curve."""
+    if isinstance(scored, VideoError) or not scored.times_problem:
+        return scored
+    frames = f"the times of the frames of '{scored.path}' {scored.times_problem}"
+    return VideoError("bad-times", f"{frames}; leave out --per-frame, or mend the video's clock.")
 
 
 def score_text(scored: "ScoredVideo") -> str:

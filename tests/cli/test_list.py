@@ -6,6 +6,8 @@ import sys
 import pytest
 from vqafeat_cli.list import LISTS
 
+from tests.helpers.command_line import Run
+
 
 @pytest.mark.parametrize("what", list(LISTS))
 def test_list__imports_no_torch(what: str) -> None:
@@ -15,3 +17,9 @@ def test_list__imports_no_torch(what: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, what], check=True, capture_output=True, text=True)
     assert done.stdout
+
+
+def test_list__alone_lists_the_lists(run: Run) -> None:
+    lines = run("list").out.splitlines()
+    assert [line.split()[0] for line in lines] == list(LISTS)
+    assert "li-released, li-paper, demo" in lines[list(LISTS).index("pretraining-recipes")]

@@ -2,10 +2,12 @@
 
 import csv
 import json
+import re
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from vqafeat_cli.main import main
 
 from tests.helpers.command_line import Run
 from tests.helpers.tables import OWN_TABLE, make_store
@@ -22,7 +24,7 @@ def store(tmp_path: Path) -> Path:
 
 def test_table__without_data_says_what_to_do(run: Run, tmp_path: Path) -> None:
     ended = run("table", "fontanel-1", "--store", tmp_path / "none")
-    assert ended.code == 0
+    assert (ended.code, "fontanel-1: no cell was measured" in ended.err) == (3, True)
     assert "### Table 1 of Fontanel et al." in ended.out
     assert f"vqafeat extract --dataset live-apv --backbone resnet50 --store {tmp_path / 'none'}" in ended.out
     result = json.loads(run("table", "fontanel-1", "li-5", "--store", tmp_path / "none", "--json").out)
@@ -43,6 +45,31 @@ def test_table__is_measured_next_to_published_and_checked(run: Run, store: Path,
     rows = list(csv.DictReader(StringIO((tmp_path / "tables" / "own.csv").read_text())))
     assert float(rows[0]["measured"]) == result["measured"]
     assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+def test_table__of_all_names_what_is_missing_and_runs_no_network(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vqafeat.paper_tables.table_names", lambda: ["a2inet-figure-6", "fontanel-1"])
+    # what `measured` calls first
+    monkeypatch.setattr("vqafeat.paper_tables.cells.networks.device_named", lambda name: pytest.fail(name))
+    ended = run("table", "--all", "--store", tmp_path / "none")
+    assert (ended.code, "no cell of any table was measured" in ended.err) == (3, True)
+    assert "the costs of networks are not measured with --all; name the table, or add --costs" in ended.out
+    assert "vqafeat extract --dataset live-apv" in ended.out
+    with pytest.raises(pytest.fail.Exception, match="cpu"):
+        main(["table", "--all", "--costs", "--store", str(tmp_path / "none")])
+
+
+def test_table__counts_the_cells_that_it_measures(run: Run, store: Path, tmp_path: Path) -> None:
+    own = (tmp_path / "own.toml").read_text()
+    (tmp_path / "other.toml").write_text(own.replace('"konvid"', '"cvd2014"'))
+    tables = (tmp_path / "own.toml", tmp_path / "other.toml", tmp_path / "own.toml")
+    ended = run("table", *tables, "--store", store, "--runs", tmp_path / "runs", "--jobs", 1)
+    numbers = [line.split("]")[0].split(",")[0] for line in ended.err.splitlines() if line.startswith("[")]
+    assert numbers == ["[1/2", "[2/2"]
+    assert re.search(r"\[2/2, ETA \d+:\d\d:\d\d\] ", ended.err)
+    assert (ended.code, "other: no cell was measured" in ended.err) == (3, True)
 
 
 @pytest.mark.parametrize(

@@ -681,7 +681,7 @@ def test_own_csv__refuses_unknown_splits_extra_labels_and_absent_files(tmp_path:
     with pytest.raises(DatasetError, match=r"is a CSV that holds the labels itself; drop --labels"):
         load_dataset(path, labels=Path(path))
     with pytest.raises(
-        DatasetError, match=r"data set '.*none\.csv' is not a file; give the path of a CSV with the columns"
+        DatasetError, match=r"data set '.*none\.csv' does not exist; give the path of a CSV with the columns"
     ):
         load_dataset(str(tmp_path / "none.csv"))
 

@@ -81,7 +81,8 @@ def load_dataset(
 def _load_csv(path: Path, root: Path) -> Dataset:
     if not path.is_file():
         next_step = f"give the path of a CSV with the columns {CSV_COLUMNS}"
-        raise DatasetError(f"data set '{path}' is not a file; {next_step}.")
+        problem = "is not a file" if path.exists() else "does not exist"
+        raise DatasetError(f"data set '{path}' {problem}; {next_step}.")
     folder = path.resolve().parent.name
     name = folder if folder and path.stem.lower() in _GENERIC_STEMS else path.stem
     entry = LabelList((path.name,), "own", OwnOptions(root.absolute()))

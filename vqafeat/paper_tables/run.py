@@ -70,20 +70,16 @@ def run_table(table: PaperTable, fits: FitCache, on_cell: Callable[[str], None] 
     """Fill a table; a cell that lacks data or fails does not stop the others.
 
     Args:
-        on_cell: called with the headings of each cell before it is measured.
+        on_cell: called with the headings of each cell of `measurable` before it is measured.
     """
 
     def fill(cell: Cell, peers: Peers) -> CellResult:
         if cell.request is None:
             return CellResult(cell)
-        if on_cell is not None:
+        if (result := _without_data(cell, peers, fits)).reasons:
+            return result
+        if on_cell is not None and not _is_average(cell):
             on_cell(table.words(cell))
-        needs = cell.options.required(cell.request)
-        if _is_average(cell):
-            needs = tuple(need for peer in peers for need in peer.missing)
-        lacking = {need: reason for need in dict.fromkeys(needs) if (reason := fits.stores.missing(need))}
-        if reasons := tuple(dict.fromkeys((*lacking.values(), *cell.options.missing(fits)))):
-            return CellResult(cell, missing=tuple(lacking), reasons=reasons)
         try:
             return CellResult(cell, cell.options.measured(Task(cell.request, cell.measure, fits, peers)))
         except VqafeatError as error:
@@ -95,6 +91,22 @@ def run_table(table: PaperTable, fits: FitCache, on_cell: Callable[[str], None] 
     stores = fits.stores
     datasets = () if stores.stands_in else tuple(source.dataset for source in stores.sources([*names]))
     return TableResult(table, cells, stores.words, stores.stands_in, datasets)
+
+
+def measurable(table: PaperTable, fits: FitCache) -> list[Cell]:
+    """Return the cells, without averages, for which nothing is missing."""
+    cells = [cell for cell in table.cells if not (cell.quoted or _is_average(cell))]
+    return [cell for cell in cells if not _without_data(cell, (), fits).reasons]
+
+
+def _without_data(cell: Cell, peers: Peers, fits: FitCache) -> CellResult:
+    """Return the cell with what it lacks, which an average's peers lack."""
+    needs = cell.options.required(cell.request)
+    if _is_average(cell):
+        needs = tuple(need for peer in peers for need in peer.missing)
+    lacking = {need: reason for need in dict.fromkeys(needs) if (reason := fits.stores.missing(need))}
+    reasons = tuple(dict.fromkeys((*lacking.values(), *cell.options.missing(fits))))
+    return CellResult(cell, missing=tuple(lacking), reasons=reasons)
 
 
 def _fill(table: PaperTable, fill: Callable[[Cell, Peers], CellResult]) -> tuple[CellResult, ...]:

@@ -300,7 +300,8 @@ def _open_root(path: StorePath, mode: Literal["r", "r+"]) -> zarr.Group:
             raise StoreError(f"{problem}; run `vqafeat pack` or `vqafeat unpack` again.")
         near = ", ".join(sorted(map(str, [*stores_in(path.parent), *stores_in(path)]))) or "none"
         hint = "make one with `vqafeat extract --dataset NAME` or name its folder with --store"
-        raise StoreError(f"no feature store at '{path}' (there: {near}); {hint}.")
+        gone = "" if path.exists() else f"'{path}' does not exist: "
+        raise StoreError(f"{gone}no feature store at '{path}' (there: {near}); {hint}.")
     try:
         return open_root(path, mode)
     except ValueError as error:

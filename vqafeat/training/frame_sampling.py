@@ -106,7 +106,7 @@ def _nearest_rows(video: VideoRows, rate: float) -> Index:
     if seconds is None:
         raise StoreError(
             f"{problem} are not known, as of imported features, or of a file whose time stamps are all equal "
-            f"or go back. Extract the features with `vqafeat extract` from a file with times, or {by_count}"
+            f"or go back. Extract the features of a file with times with `vqafeat extract`, or {by_count}"
         )
     if useless := times_problem(seconds, unit="row"):
         raise StoreError(f"{problem} {useless}; mend that video's clock and extract it again, or {by_count}")
