@@ -157,10 +157,11 @@ def listing(what: str | None, timm: str | None) -> None:
     """
     if timm is not None and what != "backbones":
         raise ArgumentError(f"--timm lists backbones, but the list is '{what}'; leave it out.")
-    if timm is not None:
-        rows = list(resolve_name(_TIMM)(timm))
+    if timm is None:
+        entries = LISTS[what]() if what else _lists()
     else:
-        rows = list(LISTS[what]() if what else _lists())
+        entries = resolve_name(_TIMM)(timm)
+    rows = list(entries)
     width = max(len(name) for name, _ in rows)
     for name, words in rows:
         click.echo(f"{name:{width}}  {words}")
