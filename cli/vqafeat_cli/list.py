@@ -157,11 +157,8 @@ def listing(what: str | None, timm: str | None) -> None:
     """
     if timm is not None and what != "backbones":
         raise ArgumentError(f"--timm lists backbones, but the list is '{what}'; leave it out.")
-    if timm is None:
-        entries = LISTS[what]() if what else _lists()
-    else:
-        entries = resolve_name(_TIMM)(timm)
-    rows = list(entries)
+    entries = LISTS[what] if what else _lists
+    rows = list(entries() if timm is None else resolve_name(_TIMM)(timm))
     width = max(len(name) for name, _ in rows)
     for name, words in rows:
         click.echo(f"{name:{width}}  {words}")

@@ -1,7 +1,7 @@
 """The progress of a fit on a terminal, and its curve in one line."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import StringIO
 from math import nan
 
@@ -15,11 +15,11 @@ from vqafeat.training.checkpoint import EpochRecord
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], None]]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Return a function that moves the time."""
     now = [1000.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    yield lambda seconds: now.append(now.pop() + seconds)
+    return lambda seconds: now.append(now.pop() + seconds)
 
 
 def shown(

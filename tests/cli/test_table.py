@@ -52,7 +52,7 @@ def test_table__of_all_names_what_is_missing_and_runs_no_network(
 ) -> None:
     monkeypatch.setattr("vqafeat.paper_tables.table_names", lambda: ["a2inet-figure-6", "fontanel-1"])
     # what `measured` calls first
-    monkeypatch.setattr("vqafeat.paper_tables.cells.networks.device_named", lambda name: pytest.fail(name))
+    monkeypatch.setattr("vqafeat.paper_tables.cells.networks.device_named", pytest.fail)
     ended = run("table", "--all", "--store", tmp_path / "none")
     assert (ended.code, "no cell of any table was measured" in ended.err) == (3, True)
     assert "the costs of networks are not measured with --all; name the table, or add --costs" in ended.out
@@ -61,7 +61,10 @@ def test_table__of_all_names_what_is_missing_and_runs_no_network(
         main(["table", "--all", "--costs", "--store", str(tmp_path / "none")])
 
 
-def test_table__counts_the_cells_that_it_measures(run: Run, store: Path, tmp_path: Path) -> None:
+def test_table__counts_the_cells_that_it_measures(
+    run: Run, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vqafeat_cli.console._LEAST_SECONDS", 0.0)
     own = (tmp_path / "own.toml").read_text()
     (tmp_path / "other.toml").write_text(own.replace('"konvid"', '"cvd2014"'))
     tables = (tmp_path / "own.toml", tmp_path / "other.toml", tmp_path / "own.toml")

@@ -218,10 +218,6 @@ class _WorkerState:
     def data(self) -> FeatureDataset:
         return worker_data(self.job, self.features)
 
-    def save(self) -> None:
-        if self.checkpoint is not None:
-            self.checkpoint.save()
-
 
 _state: _WorkerState | None = None
 
@@ -238,8 +234,13 @@ def _start_worker(
     os.environ.update(environment)
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process gets it too, and ends this one
+    exit_with_parent(parent, _save_state)
     _state = _WorkerState(records, pickle.loads(pickled_job), features)
-    exit_with_parent(parent, _state.save)
+
+
+def _save_state() -> None:
+    if _state is not None and _state.checkpoint is not None:
+        _state.checkpoint.save()
 
 
 def _worker_main(group: SplitGroup) -> list[SplitResult]:
