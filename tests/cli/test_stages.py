@@ -164,10 +164,10 @@ def test_fit__prints_splits_figures_and_their_few_videos(run: Run, here: Path, d
         in ended.out
     )
     assert "RMSE, calibrated" in ended.out
-    # four test videos a split are few, and each figure says so where it stands
+    # four test videos per split are few, and each figure says so where it stands
     assert re.search(r"  SROCC .* \*\n", ended.out)
     assert (
-        "  * measured on only 4 test videos a split: with fewer than 20, one video moves a figure visibly"
+        "  * measured on only 4 test videos per split: with fewer than 20, one video moves a figure visibly"
         in ended.out
     )
     assert "note: 2 of 2 splits: 4 videos are too few for the mapping 'logistic-increasing'" in ended.out

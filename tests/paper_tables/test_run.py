@@ -256,7 +256,7 @@ def test_run_table__plcc_without_a_mapping_is_next_to_the_mapped_one(
     (run,) = {path for actual in result.cells if actual.measured for path in actual.measured.runs}
     plain = json.loads((run / "metrics.json").read_text())["plcc_plain"]["mean"]
     assert plcc.plain_value == pytest.approx(plain)
-    # two test videos a split are few
+    # two test videos per split are few
     assert cell_text(plcc, 3).endswith(f"‡ [{plain:.3f}]")
     assert any("‡ measured on fewer than 20 test videos per split" in line for line in notes(result))
     assert "[" not in cell_text(srocc, 3)
