@@ -22,7 +22,7 @@ demo: .venv/ready ## the main job on the embedded data set: make it, extract, fi
 demo-pretrain: .venv/ready ## the pre-training on the embedded image set, and its features on the embedded videos (long)
 	$(BIN)/vqafeat demo-pretrain
 
-tables: .venv/ready ## all tables of the papers that the store allows, to tables/; DATASETS=demo tries them all on the embedded data set
+tables: .venv/ready ## all tables of the papers that the store allows, to tables/; DATASETS=demo tries them on the embedded data set
 	$(BIN)/vqafeat table --all --out tables $(CHOSEN)
 
 $(TABLES): .venv/ready

@@ -59,7 +59,7 @@ def test_load_plugin__registers_what_a_file_defines(colours: Registry[object], t
 
 def test_load_plugin__refuses_what_is_no_plugin(tmp_path: Path) -> None:
     with pytest.raises(
-        ArgumentError, match=r"plugin is '.*none\.py'; give a Python file \(\.py\) that exists"
+        ArgumentError, match=r"plugin '.*none\.py' does not exist; give a Python file \(\.py\) that exists"
     ):
         load_plugin(tmp_path / "none.py")
     (tmp_path / "broken.py").write_text("1 / 0\n")

@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import file_digest
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,16 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         return tomllib.loads(read_text_limited(path))
     except OSError as error:
         next_step = "give the path of a .toml file"
-        raise DatasetError(f"{what} '{path}' cannot be read ({error.strerror}); {next_step}.") from error
+        problem = f"cannot be read ({error.strerror})" if path.exists() else "does not exist"
+        raise DatasetError(f"{what} '{path}' {problem}; {next_step}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DatasetError(f"{what} '{path}' is not valid TOML: {error}.") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -77,6 +85,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     try:
         partial.write_bytes(content)
         partial.replace(path)
+    except OSError as error:  # it names the partial file
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 

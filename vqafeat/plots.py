@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from textwrap import fill
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -22,6 +23,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#dddddd",
 }
 
@@ -55,9 +57,7 @@ def plot_scores(
         ends = [float(np.min([x, y])), float(np.max([x, y]))]
         axes.plot(ends, ends, color=ORANGE, linewidth=2, linestyle="--", label="score = label")
         axes.set_aspect("equal")
-        x_label = f"calibrated score ({label_name})"
-        # few points are there: a good video rarely gets a low score
-        return _save(figure, path, x_label, label_name, title, legend="upper left")
+        return _save(figure, path, f"calibrated score ({label_name})", label_name, title)
 
 
 def _scatter(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], label: str) -> tuple[Figure, Axes]:
@@ -68,20 +68,15 @@ def _scatter(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], label: str)
 
 
 def _save(
-    figure: Figure,
-    path: Path,
-    x_label: str,
-    y_label: str,
-    title: str,
-    title_size: float | str = 10,
-    legend: Literal["best", "upper left"] = "best",
+    figure: Figure, path: Path, x_label: str, y_label: str, title: str, title_size: float | str = 10
 ) -> Path:
     """Label the first axes of a figure and write it."""
     axes = figure.axes[0]
     axes.set_xlabel(x_label, parse_math=False)
     axes.set_ylabel(y_label, parse_math=False)
     axes.set_title(title, parse_math=False, fontsize=title_size)
-    axes.legend(loc=legend, framealpha=0.9, fontsize=8)
+    # below the axes, where it covers no point
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     figure.savefig(path, dpi=150)
     return path
 
@@ -93,10 +88,13 @@ def plot_frame_curve(video: ScoredVideo, path: Path, thumbnails: Mapping[int, np
         thumbnails: frame → (height, width, 3) RGB of `worst_and_best(video)`.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        figure = Figure(figsize=(9, 3.9), layout="constrained")
         panels = figure.subplot_mosaic("cw;cb", width_ratios=[2.6, 1])
         axes = panels["c"]
         axes.plot(video.seconds, video.frame_scores, color=BLUE, linewidth=1.5, label="frame")
+        if (warmup := video.warmup).any():
+            early = video.seconds[warmup], video.frame_scores[warmup]
+            axes.plot(*early, ".", color=GREY, label="warm-up of the head")
         axes.axhline(video.score, color=GREY, linewidth=1.5, linestyle="--", label=f"video {video.score:.2f}")
         looks = zip(worst_and_best(video).items(), "v^", (ORANGE, "#009E73"), strict=True)
         for (name, index), marker, colour in looks:
@@ -108,12 +106,15 @@ def plot_frame_curve(video: ScoredVideo, path: Path, thumbnails: Mapping[int, np
             panel.imshow(thumbnails[int(video.frames[index])])
             panel.set_title(words, fontsize=9, color=colour)
             panel.set_axis_off()
-        return _save(figure, path, "time (seconds)", video.scale, video.path.name, title_size="large")
+        scale = fill(video.scale, 36)
+        return _save(figure, path, "time (seconds)", scale, video.path.name, title_size="large")
 
 
 def worst_and_best(video: ScoredVideo) -> dict[str, int]:
-    """Return the indices of the lowest and the highest of a video's frame scores."""
-    return {"worst": int(np.argmin(video.frame_scores)), "best": int(np.argmax(video.frame_scores))}
+    """Return the indices of the lowest and the highest of a video's frame scores after the head's warm-up."""
+    settled = np.flatnonzero(~video.warmup) if not video.warmup.all() else np.arange(len(video.warmup))
+    scores = video.frame_scores[settled]
+    return {"worst": int(settled[scores.argmin()]), "best": int(settled[scores.argmax()])}
 
 
 def plot_bars(values: Mapping[str, Mapping[str, float]], label: str, title: str, path: Path) -> Path:
@@ -127,7 +128,6 @@ def plot_bars(values: Mapping[str, Mapping[str, float]], label: str, title: str,
     with mpl.rc_context({**STYLE, "axes.grid.axis": "y", "hatch.linewidth": 0.6}):
         figure = Figure(figsize=(max(4.2, 1.2 + 0.95 * len(groups) * len(values)), 3.6), layout="constrained")
         axes = figure.subplots()
-        axes.set_axisbelow(True)
         for number, (series, by_group) in enumerate(values.items()):
             positions = np.arange(len(groups)) + (number - (len(values) - 1) / 2) * width
             color, hatch = BARS[number % len(BARS)], HATCHES[number % len(HATCHES)]

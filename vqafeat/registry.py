@@ -104,7 +104,8 @@ def load_plugin(path: Path) -> None:
     name = _PLUGIN_PREFIX + path.stem
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise ArgumentError(f"plugin is '{path}'; give a Python file (.py) that exists.")
+        problem = "is no Python file" if path.exists() else "does not exist"
+        raise ArgumentError(f"plugin '{path}' {problem}; give a Python file (.py) that exists.")
     module = sys.modules[name] = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

@@ -6,13 +6,15 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from vqafeat.errors import ArgumentError, DatasetError, StoreError, UnknownNameError
 from vqafeat.system import provide_cache_folders
@@ -41,6 +43,7 @@ _NETWORK_ERRORS = (
     ("http.client", "HTTPException"),
 )
 _CREDENTIAL_SOURCES = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role"
+_WEB_TIMEOUT_SECONDS = 60
 _RETRIES = {"mode": "standard", "max_attempts": 8}
 _S3_OPTIONS: dict[str, Any] = {
     # botocore repeats requests that are answered with 500, 502, 503, 504 or a throttling code, after waits
@@ -163,6 +166,11 @@ def cache_folder(kind: str) -> Path:
     return user_cache_path("vqafeat", appauthor=False) / kind
 
 
+def is_offline() -> bool:
+    """Whether VQAFEAT_OFFLINE, or the option --offline, forbids to fetch models and weights."""
+    return os.environ.get("VQAFEAT_OFFLINE", "") not in ("", "0")
+
+
 @contextmanager
 def translate_cache_errors(folder: Path) -> Iterator[None]:
     """Raise a `StoreError` in one sentence if the disk of a cache folder is full or read-only."""
@@ -193,12 +201,12 @@ class RemoteFile:
     @property
     def name(self) -> str:
         """The last part of the URL."""
-        return str(self.url.name)
+        return PurePosixPath(str(self)).name
 
     @property
     def suffix(self) -> str:
         """The ending of the name, with its dot."""
-        return str(self.url.suffix)
+        return PurePosixPath(str(self)).suffix
 
     def open(self, mode: str) -> Any:
         """Open it for reading over the network."""
@@ -218,8 +226,7 @@ class RemoteFile:
         with translate_cache_errors(file.parent):
             file.touch()  # so that an error of the disk is not taken for one of the network
         try:
-            # in one piece: concurrent pieces are held in memory, and one that is cut off is not repeated
-            self.url.fs.get_file(self.url.path, str(file), max_concurrency=1)
+            self._copy(file)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -228,6 +235,55 @@ class RemoteFile:
         if file.stat().st_size != self.size_bytes:
             raise ChangedError(f"{file.stat().st_size} bytes arrived, {self.size_bytes} were listed")
         os.utime(file, ns=(self.modified_ns, self.modified_ns))
+
+    def _copy(self, file: Path) -> None:
+        # in one piece: concurrent pieces are held in memory, and one that is cut off is not repeated
+        self.url.fs.get_file(self.url.path, str(file), max_concurrency=1)
+
+    @classmethod
+    def of_object(cls, url: "UPath", info: Mapping[str, Any]) -> "RemoteFile":
+        """Return the file of what an object store states of an object."""
+        return cls(url, int(info["size"]), int(info["LastModified"].timestamp()) * 10**9)
+
+
+@dataclass(frozen=True)
+class WebFile(RemoteFile):
+    """A file at an http:// or https:// address; the query, which may be secret, is not shown."""
+
+    url: str  # type: ignore[assignment]
+
+    @classmethod
+    def at(cls, url: str) -> "WebFile":
+        """Request the size and the modification time of the file at an address."""
+        from email.utils import parsedate_to_datetime
+        from urllib.request import urlopen  # takes 20 ms
+
+        shown = url.partition("?")[0]
+        if "@" in urlsplit(url).netloc:
+            raise ArgumentError("the address of a video holds a user, who may be secret; leave the user out.")
+        try:
+            with urlopen(url, timeout=_WEB_TIMEOUT_SECONDS) as reply:
+                size, modified = reply.headers["Content-Length"], reply.headers["Last-Modified"]
+        except network_errors() as error:
+            raise DatasetError(f"the video '{shown}' cannot be fetched ({error}); correct it.") from error
+        if size is None:
+            raise DatasetError(f"the server states no size of the video '{shown}'; copy it to a local file.")
+        # without a time, the next extraction compares digests
+        seconds = parsedate_to_datetime(modified).timestamp() if modified else time.time()
+        return cls(url, int(size), int(seconds) * 10**9)
+
+    def __str__(self) -> str:
+        return self.url.partition("?")[0]
+
+    def open(self, mode: str) -> Any:
+        """Open it for reading over the network."""
+        from urllib.request import urlopen
+
+        return urlopen(self.url, timeout=_WEB_TIMEOUT_SECONDS)
+
+    def _copy(self, file: Path) -> None:
+        with self.open("rb") as reply, file.open("wb") as copy:
+            shutil.copyfileobj(reply, copy)
 
 
 VideoFile = Path | RemoteFile
@@ -246,6 +302,5 @@ def listed_files(root: "UPath") -> Mapping[str, RemoteFile]:
     for path, info in entries.items():
         relative = path.removeprefix(prefix)
         if path.startswith(prefix) and not {"", ".", ".."}.intersection(relative.split("/")):
-            modified_ns = int(info["LastModified"].timestamp()) * 10**9
-            files[relative] = RemoteFile(root / relative, int(info["size"]), modified_ns)
+            files[relative] = RemoteFile.of_object(root / relative, info)
     return files

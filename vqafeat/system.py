@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,11 +153,14 @@ def main_module_hidden() -> Iterator[None]:
         vars(main).update(hidden)
 
 
-def exit_with_parent(parent: "Connection[Any, Any]") -> None:
+def exit_with_parent(parent: "Connection[Any, Any]", at_exit: Callable[[], object] = lambda: None) -> None:
     """End this process as soon as the one at the other end of a pipe ends, even if that was killed."""
 
     def watch() -> None:
         parent.poll(None)
-        os._exit(1)
+        try:
+            at_exit()
+        finally:
+            os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -1,6 +1,7 @@
 """Progress bars on stderr, and results as JSON or lines of text."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite, nan
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from vqafeat.io import json_text
@@ -24,43 +25,111 @@ if TYPE_CHECKING:
 NO_VALUE = "–"
 
 UpdateBar = Callable[..., None]
-_DESCRIPTION = TextColumn("{task.description}", markup=False)
-_STATE = TextColumn("{task.fields[state]}", markup=False)
+SECONDS_BETWEEN_LINES = 30.0
+_LEAST_SECONDS = 0.25  # between two measurements of the speed
+_WIDE = 120  # columns of a terminal
+_LONGEST_NAME = 16  # of a video, in the bar
+_DESCRIPTION, _COUNT, _STATE, _TIME_LEFT = (
+    TextColumn(f"{{task.{name}}}", markup=False)
+    for name in ("description", "fields[count]", "fields[state]", "fields[time_left]")
+)
+
+
+class TimeLeft:
+    """The time until work is done, by the speed of the last `seconds`."""
+
+    def __init__(self, seconds: float = 60.0) -> None:
+        self._window, self._seen = seconds, deque[tuple[float, float]]()
+
+    def text(self, done: float, total: float | None) -> str:
+        """Return for example `ETA 0:02:10`, or an empty text while the speed or the total is not known."""
+        now, seen = time.monotonic(), self._seen
+        if not seen or done < seen[-1][1] or (len(seen) == 1 and now - seen[0][0] < _LEAST_SECONDS):
+            # the work begins, perhaps with what an earlier run has done, or other work begins
+            seen.clear()
+        if not seen or now - seen[-1][0] >= _LEAST_SECONDS:
+            seen.append((now, done))
+        while len(seen) > 2 and now - seen[1][0] >= self._window:
+            seen.popleft()
+        start, before = seen[0]
+        if total is None or done <= before:
+            return ""
+        minutes, seconds = divmod(round((total - done) * (now - start) / (done - before)), 60)
+        return f"ETA {minutes // 60}:{minutes % 60:02}:{seconds:02}"
 
 
 @contextmanager
-def progress_bar(description: str, total: int | None = None) -> Iterator[UpdateBar]:
-    """Show a bar on stderr if it is a terminal; yield a function with the arguments of rich's `update`."""
-    console = Console(stderr=True)
-    columns = (_DESCRIPTION, BarColumn(), MofNCompleteColumn(), _STATE, TimeRemainingColumn())
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(description, total=total, state="")
-        yield lambda **changes: bar.update(task, **changes)
+def progress_bar(
+    description: str, total: int | None = None, console: Console | None = None, transient: bool = True
+) -> Iterator[UpdateBar]:
+    """Show a bar on stderr, or without a terminal a line every half minute.
+
+    Yields a function with the arguments of rich's `update`, `state`, and `count` in place of the finished and
+    all steps.
+    """
+    console = console or Console(stderr=True)
+    width = max(10, min(40, console.width - 72))
+    columns = (_DESCRIPTION, BarColumn(width), _COUNT, _STATE, _TIME_LEFT)
+    with Bar(*columns, console=console, transient=transient, disable=not console.is_terminal) as bar:
+        number = bar.add_task(description, total=total, count="", state="", time_left="")
+        task, time_left, last = bar.tasks[0], TimeLeft(), time.monotonic()
+
+        def update(**changes: Any) -> None:
+            nonlocal last
+            bar.update(number, **changes)
+            count = f"{task.completed:.0f}/{task.total:.0f}" if task.total else f"{task.completed:.0f}"
+            left = time_left.text(task.completed, task.total)
+            bar.update(number, count=changes.get("count", count), time_left=left)
+            if not console.is_terminal and time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+                last = time.monotonic()
+                words = ", ".join(filter(None, (task.fields["count"], task.fields["state"], left)))
+                console.print(f"{task.description}: {words}", markup=False, highlight=False, soft_wrap=True)
+
+        yield update
 
 
 @contextmanager
-def shown_progress(videos: int) -> Iterator["ExtractionProgress"]:
-    """Show the progress of an extraction on stderr if it is a terminal."""
-    with progress_bar("videos", videos) as update:
-        yield _ExtractionBar(update)
+def shown_progress(videos: int, frames_each: float = 0.0) -> Iterator["ExtractionProgress"]:
+    """Show the progress of an extraction on stderr; `frames_each` is the expected mean, 0 if not known."""
+    with progress_bar("videos") as update:
+        yield _ExtractionBar(update, videos, frames_each)
 
 
 class _ExtractionBar:
-    def __init__(self, update: UpdateBar) -> None:
-        self._update, self._frames, self._failed = update, 0, 0
-        self._start = time.monotonic()
+    """Counts frames: of all videos, those that are decoded and those that are expected of the others."""
+
+    def __init__(self, update: UpdateBar, videos: int, frames_each: float) -> None:
+        from vqafeat.extraction.results import ExtractionSummary
+
+        self._update, self._videos, self._frames_each = update, videos, frames_each
+        self._frames, self._summary, self._ended = 0, ExtractionSummary(), 0
+        self._start, self._name = time.monotonic(), "videos"
 
     def video(self, name: str) -> None:
-        self._update(description=name[-40:])
+        self._name = name[-_LONGEST_NAME:]
+        self._show()
 
     def frames(self, count: int) -> None:
         self._frames += count
-        rate = self._frames / max(time.monotonic() - self._start, 1e-9)
-        self._update(state=f"{rate:.1f} frames/s, {self._failed} failed")
+        self._show()
 
     def done(self, summary: "ExtractionSummary") -> None:
-        self._failed = len(summary.failures)
-        self._update(advance=1)
+        self._summary = summary
+        self._ended += 1
+        self._show()
+
+    def _show(self) -> None:
+        summary = self._summary
+        each = self._frames_each or summary.frames / max(summary.extracted, 1)
+        expected = summary.frames + each * (self._videos - self._ended)
+        rate = self._frames / max(time.monotonic() - self._start, 1e-9)
+        self._update(
+            description=self._name,
+            completed=self._frames,
+            total=max(expected, self._frames) if each else None,
+            count=f"{self._ended}/{self._videos} videos",
+            state=f"{rate:.1f} frames/s, {len(summary.failures)} failed",
+        )
 
 
 def run_shown(request: "PretrainingRequest") -> "PretrainedNetwork":
@@ -94,30 +163,22 @@ def run_shown(request: "PretrainingRequest") -> "PretrainedNetwork":
 @contextmanager
 def fit_progress(
     splits: int, epochs: int | None = None, console: Console | None = None
-) -> Iterator["FitProgress | None"]:
-    """Show finished epochs and the latest split's curve on stderr if it is a terminal, else yield None."""
+) -> Iterator["FitProgress"]:
+    """Show finished epochs and the latest split's SROCC on stderr; where there is room, also its curve."""
     console = console or Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    total = None if epochs is None else splits * epochs
+    is_wide = not console.is_terminal or console.width >= _WIDE
     curves: dict[int, list[float]] = {}
-    start = time.monotonic()
-    with Bar(_DESCRIPTION, BarColumn(), _STATE, TimeElapsedColumn(), console=console) as bar:
-        task = bar.add_task("fit", total=total, state="")
+    with progress_bar("epochs", epochs and splits * epochs, console, transient=False) as update:
 
         def show(split: int, record: "EpochRecord") -> None:
             sroccs = curves.setdefault(split, [])
             sroccs.append(record.validation_srocc)
-            done = sum(map(len, curves.values()))
-            rate = done / max(time.monotonic() - start, 1e-9)
-            count = f"{done} epochs" if total is None else f"{done} of {total} epochs"
-            count += f" in {len(curves)} of {splits} splits, {rate:.1f} epochs/s"
             curve = "no validation SROCC"
             if finite := [srocc for srocc in sroccs if isfinite(srocc)]:
-                last = f"{sparkline(sroccs)} {number(sroccs[-1])}"
-                curve = f"validation SROCC {last}, best {max(finite):.3f}"
-            bar.update(task, completed=done, state=f"{count}; split {split}: {curve}")
+                line = f"validation SROCC {sparkline(sroccs)}" if is_wide else "SROCC"
+                curve = f"{line} {number(sroccs[-1])}, best {max(finite):.3f}"
+            count = f"in {len(curves)} of {splits} splits, " if is_wide else ""
+            update(completed=sum(map(len, curves.values())), state=f"{count}split {split}: {curve}")
 
         yield show
 

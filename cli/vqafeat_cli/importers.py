@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _KNOWN_OR_OWN = "Known data set, manifest or CSV; or a new name, which takes the labels from the files."
 _LARGEST = "For VSFA: the value by which the labels were divided.  [default: the largest MOS of the data set]"
 _TRAINED_ON = "Data set that the head was trained on; of several, the one whose label scale is used."
+_SET_NAME = "Name of the feature set.  [default: the network in the file's name, else the file's name]"
 _root = option("--root", type=PATH, help=f"Folder of the label files.  {options.ROOT_DEFAULT}")
 _where_options = options.together(_root, options.labels_option, options.store_option)
 
@@ -31,11 +32,12 @@ def importing() -> None:
 @option("--dataset", required=True, metavar="NAME|FILE", help=_KNOWN_OR_OWN)
 @_where_options
 def vsfa(folder: Path, dataset: str, **where: Any) -> int:
-    """Import a VSFA feature folder as the feature set `resnet50`.
+    """Import a feature folder of VSFA or Li et al.
 
-    The folder holds <index>_resnet-50_res5c.npy and <index>_score.npy for each video. With a known data set,
-    the index is the position in its label list, and the scores are checked against it. With a new name,
-    videos are named by their index, and the scores are the labels.
+    The folder holds <index>_score.npy for each video, and <index>_resnet-50_res5c.npy, which becomes
+    `resnet50`, or <index>_SpatialMotion_last_conv.npy, which becomes `iqa-resnet50` and `slowfast-fast`. With
+    a known data set, the index is the position in its label list, and the scores are checked against it. With
+    a new name, videos are named by their index, and the scores are the labels.
 
     \b
     Examples:
@@ -45,21 +47,22 @@ def vsfa(folder: Path, dataset: str, **where: Any) -> int:
     from vqafeat.datasets import manifest_names
     from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
 
-    known = dataset in manifest_names() or Path(dataset).suffix.lower() in (".csv", ".toml")
-    store = _create_store(dataset if known else vsfa_dataset(folder, dataset), **where)
-    return _print_summary(store.path, import_vsfa(folder, store.dataset, store))
+    known = dataset in manifest_names() or Path(dataset).suffix.lower() in (".csv", ".tsv", ".toml")
+    loaded, path = _labels_and_store(dataset if known else vsfa_dataset(folder, dataset), **where)
+    return _print_summary(path, import_vsfa(folder, loaded, path))
 
 
 @importing.command()
 @click.argument("file", type=PATH)
 @options.dataset_option
 @_where_options
-@option("--name", metavar="SET", help="Name of the feature set.  [default: the name of the file]")
+@option("--name", metavar="SET", help=_SET_NAME)
 @option("--key", help="Variable in the file.  [default: the only matrix]")
 def mat(file: Path, dataset: str, name: str | None, key: str | None, **where: Any) -> int:
     """Import a feature matrix from a .mat file.
 
-    The matrix is (video, channel), with one row per video in the order of the label list.
+    The matrix is (video, channel), with one row per video in the order of the label list. If the file's name
+    contains that of a network whose features have as many channels, the feature set is named after it.
 
     \b
     Example:
@@ -67,8 +70,8 @@ def mat(file: Path, dataset: str, name: str | None, key: str | None, **where: An
     """
     from vqafeat.extraction.importers import import_matrix
 
-    store = _create_store(dataset, **where)
-    return _print_summary(store.path, import_matrix(file, store.dataset, store, name or file.stem, key))
+    loaded, path = _labels_and_store(dataset, **where)
+    return _print_summary(path, import_matrix(file, loaded, path, name, key))
 
 
 @importing.command()
@@ -95,14 +98,16 @@ def head(file: Path, out: Path, dataset: str, features: str | None, largest_labe
     click.echo(f"run folder: {run}")
 
 
-def _create_store(
+def _labels_and_store(
     dataset: "str | vf.Dataset", root: Path | None, labels: tuple[Path, ...], store: StorePath
-) -> "vf.FeatureStore":
+) -> "tuple[vf.Dataset, StorePath]":
     from vqafeat.store import store_path
 
     if isinstance(dataset, str):
         dataset = vf.load_dataset(dataset, root, labels or None)
-    return vf.FeatureStore.create(store_path(store, dataset.name), dataset)
+        if dataset.note:
+            click.echo(dataset.note, err=True)
+    return dataset, store_path(store, dataset.name)
 
 
 def _print_summary(store: StorePath, summary: "ImportSummary") -> int:

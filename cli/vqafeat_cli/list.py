@@ -3,10 +3,17 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
 
 import click
-from click import Choice
+from click import Choice, Context, Parameter
+from click.shell_completion import CompletionItem
+from click.types import StringParamType
 
+from vqafeat.errors import ArgumentError
+from vqafeat.io import summarize
 from vqafeat.registry import Registry
 
 Rows = Iterable[tuple[str, str]]  # name, and what it is
@@ -70,10 +77,12 @@ def _summaries(module: str, table: str) -> Rows:
     return ((name, getattr(entry, "described", entry)) for name, entry in summaries.items())
 
 
+_TIMM = "vqafeat.backbones.timm_models:timm_models"
 LISTS: dict[str, Callable[[], Rows]] = {
     "datasets": _datasets,
     "backbones": _backbones,
     "views": _views,
+    "models": partial(_summaries, "evaluation.models", "MODELS"),
     "heads": partial(_summaries, "heads", "HEADS"),
     "losses": partial(_summaries, "losses", "LOSSES"),
     "label-scales": partial(_summaries, "losses.label_scaling", "LABEL_SCALES"),
@@ -87,16 +96,69 @@ LISTS: dict[str, Callable[[], Rows]] = {
 }
 
 
+class _Name(StringParamType):
+    """A text that the shell completes to the names of a list and of stored data sets, or else to files."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def shell_complete(self, ctx: Context, param: Parameter, incomplete: str) -> list[CompletionItem]:
+        names = [name for name, _ in LISTS[self._what]()]
+        if self._what == "datasets":
+            names += [path.stem for path in sorted(Path("features").glob("*.zarr")) if path.stem not in names]
+        items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return items or [CompletionItem(incomplete, type="file")]
+
+
+class _RunFolder(click.Path):
+    """A path that the shell completes to the folders in runs/ that hold a run, or else to files."""
+
+    def shell_complete(self, ctx: Context, param: Parameter, incomplete: str) -> list[CompletionItem]:
+        runs = sorted(str(path.parent) for path in Path("runs").glob("*/config.json"))
+        items = [CompletionItem(run) for run in runs if run.startswith(incomplete)]
+        return items or super().shell_complete(ctx, param, incomplete)
+
+
+_RUN = _RunFolder(path_type=Path)
+# name of a parameter → what the shell completes it to
+_COMPLETIONS: dict[str, click.types.ParamType[Any]] = {
+    **{"head": _Name("heads"), "dataset": _Name("datasets"), "datasets": _Name("datasets")},
+    **{"loss": _Name("losses"), "sampling": _Name("samplings"), "names": _Name("tables")},
+    **dict.fromkeys(("run", "first", "second", "baseline", "inputs"), _RUN),
+}
+
+
+def complete_names(group: click.Group) -> None:
+    """Let the shell complete heads, data sets and runs wherever a command takes one."""
+    for command in group.commands.values():
+        for parameter in command.params:
+            is_runs = parameter.name == "runs" and isinstance(parameter, click.Argument)
+            parameter.type = _RUN if is_runs else _COMPLETIONS.get(parameter.name or "", parameter.type)
+
+
+def _lists() -> Rows:
+    for name, rows in LISTS.items():
+        names = [entry for entry, _ in rows()]
+        yield name, f"{len(names)}: {summarize(names, 3)}"
+
+
 @click.command(name="list")
-@click.argument("what", type=Choice(list(LISTS)))
-def listing(what: str) -> None:
-    """List the names that the options of other commands accept.
+@click.argument("what", type=Choice(list(LISTS)), required=False)
+@click.option(
+    "--timm", metavar="PATTERN", help="With `backbones`: timm's models whose names match, as conv*."
+)
+def listing(what: str | None, timm: str | None) -> None:
+    """List the names that the options of other commands accept; without a name, list the lists.
 
     \b
-    Example:
+    Examples:
       vqafeat list datasets
+      vqafeat list backbones --timm 'convnext*'
     """
-    rows = list(LISTS[what]())
+    if timm is not None and what != "backbones":
+        raise ArgumentError(f"--timm lists backbones, but the list is '{what}'; leave it out.")
+    entries = LISTS[what] if what else _lists
+    rows = list(entries() if timm is None else resolve_name(_TIMM)(timm))
     width = max(len(name) for name, _ in rows)
     for name, words in rows:
         click.echo(f"{name:{width}}  {words}")

@@ -22,9 +22,9 @@ from vqafeat_cli.evaluate import compare, ensemble, evaluate
 from vqafeat_cli.extract import extract
 from vqafeat_cli.fit import fit
 from vqafeat_cli.importers import importing
-from vqafeat_cli.list import listing
+from vqafeat_cli.list import complete_names, listing
 from vqafeat_cli.options import PATH, several
-from vqafeat_cli.predict import predict
+from vqafeat_cli.predict import predict, score
 from vqafeat_cli.pretrain import coral, pretrain
 from vqafeat_cli.show import show
 from vqafeat_cli.table import report, table
@@ -72,7 +72,7 @@ _PLUGIN = "Python file that registers backbones, heads or losses; repeatable."
 
 
 @click.group(cls=_Group, context_settings=_SETTINGS)
-@click.version_option(__version__, prog_name="vqafeat")
+@click.version_option(__version__, "-V", "--version", prog_name="vqafeat")
 @several("--plugin", "plugins", metavar="FILE", type=PATH, help=_PLUGIN)
 def cli(plugins: tuple[Path, ...]) -> None:
     """Extract per-frame deep features of videos once, and train video quality models on them in minutes.
@@ -86,10 +86,19 @@ def cli(plugins: tuple[Path, ...]) -> None:
 
 
 for command in (
-    *(extract, fit, evaluate, ensemble, compare, report, predict, importing, pretrain, coral),
+    *(extract, fit, evaluate, ensemble, compare, report, score, predict, importing, pretrain, coral),
     *(listing, show, verify, pack, unpack, table, demo, demo_pretrain),
 ):
     cli.add_command(command)
+complete_names(cli)
+
+
+def _words(error: Exception) -> str:
+    """Return the message of an error; the system's errors about a file name no next step themselves."""
+    if not isinstance(error, OSError) or error.filename is None or isinstance(error, VqafeatError):
+        return str(error)
+    reason = f"'{error.filename}' cannot be read or written to ({error.strerror})"
+    return f"{reason}; make room or make it accessible and run the same command again, or name another path."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,6 +117,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         code = 0
     except (VqafeatError, *network_errors()) as error:  # type: ignore[misc]
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {_words(error)}", err=True)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

@@ -50,11 +50,17 @@ def _one_device(context: click.Context, parameter: click.Parameter, name: str | 
     return name
 
 
+def _set_offline(context: click.Context, parameter: click.Parameter, offline: bool) -> None:
+    if offline:
+        os.environ["VQAFEAT_OFFLINE"] = "1"  # worker processes inherit it
+
+
 _A_GPU = "[default: cuda if available, else cpu]"
 _DEVICE = f"Device that runs the networks: cpu, cuda or cuda:NUMBER.  {_A_GPU}"
 _DEVICES = f"Devices that run the networks: cpu, cuda or cuda:NUMBER, joined by commas.  {_A_GPU}"
 _HEAD_DEVICES = "Devices that train the heads, such as cuda:0,cuda:1; they share the splits.  [default: cpu]"
 MAPPING = "Mapping fitted before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none."
+_OFFLINE = "Fetch no models and weights: take them from the cache or from files.  [VQAFEAT_OFFLINE=1]"
 _PRECISION = "Floating-point precision of the networks.  [default: fp32 on a CPU, fp16 on a GPU]"
 _WEIGHTS = "Weights of the network NAME, or of all networks; repeatable.  [default: imagenet]"
 
@@ -67,7 +73,10 @@ training_options = together(
     option("--device", metavar="NAME[,NAME…]", help=_HEAD_DEVICES),
 )
 precision_option = option("--precision", type=Choice(["fp32", "fp16", "bf16"]), help=_PRECISION)
-weights_option = several("--weights", metavar="[NAME=]FILE|imagenet|random[:SEED]", help=_WEIGHTS)
+weights_option = together(
+    several("--weights", metavar="[NAME=]FILE|imagenet|random[:SEED]", help=_WEIGHTS),
+    flag("--offline", envvar="VQAFEAT_OFFLINE", callback=_set_offline, expose_value=False, help=_OFFLINE),
+)
 
 
 def network_weights(values: Sequence[str], feature_sets: Iterable[str]) -> dict[str, str]:
@@ -81,8 +90,8 @@ def network_weights(values: Sequence[str], feature_sets: Iterable[str]) -> dict[
 # data sets and stores ------------------------------------------------------------------------------------
 
 _CACHE = "Disk space for copies of stores at a URL; none reads them there.  [default: half of the free space]"
-_DATASET = "Name (`vqafeat list datasets`), manifest (.toml), or CSV with columns video,mos[,content,split]."
-_LABELS = "Label file; repeatable.  [default: those of the manifest, in --root]"
+_DATASET = "Name (`vqafeat list datasets`), manifest (.toml), or CSV or TSV with video,mos[,content,split]."
+_LABELS = "Label file, or name of a list of the manifest; repeatable.  [default: the first list in --root]"
 ONLY_ONE = "[default: the only one in the store]"
 ROOT_DEFAULT = "[default: VQAFEAT_DATA/<data set>, or the folder of the CSV]"
 _STORAGE = "Setting of the object store, such as endpoint_url=URL, but no credentials; repeatable."

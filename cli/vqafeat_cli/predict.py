@@ -1,4 +1,4 @@
-"""`vqafeat predict`."""
+"""`vqafeat predict` and `vqafeat score`."""
 
 from collections import Counter
 from pathlib import Path
@@ -45,9 +45,12 @@ def predict(
     json: bool,
     **compute: Any,
 ) -> int:
-    """Score videos, or all videos in folders, with the heads of a run.
+    """Score videos, or all videos in folders, with the heads of a run or with a published model.
 
-    Scores are on the scale of the run's labels: the output of each head is calibrated on the validation
+    RUN is a run folder, a name of `vqafeat list models`, or the file of such a model. A published model is
+    fetched once into the cache and checked by its SHA-256. It scores on the scale that is printed.
+
+    Scores of a run are on the scale of its labels: the output of each head is calibrated on the validation
     videos of its split, or on the training videos if there are none. With several heads, the mean is printed
     with its standard deviation and range. A warning is printed if the heads disagree, if the run was trained
     on the video, or if the features of the video are unlike those of all training videos.
@@ -56,6 +59,7 @@ def predict(
     Examples:
       vqafeat predict runs/konvid-resnet50-sub-gru clip.mp4
       vqafeat predict runs/konvid-resnet50-sub-gru folder/ --per-frame --out curves
+      vqafeat predict vsfa folder/
     """
     from vqafeat.datasets import RawGeometry
     from vqafeat.evaluation.model import Model
@@ -70,7 +74,8 @@ def predict(
     if not scorer.checks.fitted_on:
         click.echo("note: the run does not record its videos; training videos are not detected.", err=True)
     rows, failed, names = [], 0, Counter(path.name for path in files)
-    for path, scored in scorer.score_all(files, geometry, options.resources(**compute)):
+    for path, result in scorer.score_all(files, geometry, options.resources(**compute)):
+        scored = _with_times(result) if per_frame else result
         if isinstance(scored, VideoError):
             failed += 1
             click.echo(f"{scored.kind}: {scored}", err=True)
@@ -91,6 +96,20 @@ def predict(
     return options.FINISHED_WITH_FAILURES if failed else 0
 
 
+_SCORE_HELP = """Score videos, or all videos in folders, with a published model, as `predict` does.
+
+\b
+Examples:
+  vqafeat score clip.mp4
+  vqafeat score folder/ --weights resnet50=resnet50-0676ba61.pth --offline
+"""
+_MODEL = "Name (`vqafeat list models`), file of a published model, or run folder."
+_model = click.Option(["--model", "run"], type=PATH, default="vsfa", metavar="NAME|FILE|RUN", help=_MODEL)
+score = click.Command(
+    "score", callback=predict.callback, params=[*predict.params[1:], _model], help=_SCORE_HELP
+)
+
+
 def _videos_among(paths: tuple[Path, ...]) -> list[Path]:
     """Return the named files, and in place of each folder its files with a video's ending, sorted."""
     from vqafeat.datasets.locate import VIDEO_EXTENSIONS
@@ -100,11 +119,23 @@ def _videos_among(paths: tuple[Path, ...]) -> list[Path]:
         inside = [path]
         if path.is_dir():
             inside = sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_EXTENSIONS)
-        if not inside or not inside[0].exists():
+        if not inside or not path.exists():
+            if not path.exists():
+                raise VideoError(
+                    "cannot-open", f"'{path}' does not exist; name a video or a folder of videos."
+                )
             allowed = f"name files ({', '.join(VIDEO_EXTENSIONS[:4])} …) or folders"
             raise VideoError("cannot-open", f"'{path}' is not a video or a folder with videos; {allowed}.")
         files.extend(inside)
     return files
+
+
+def _with_times(scored: "ScoredVideo | VideoError") -> "ScoredVideo | VideoError":
+    """Return the score, or an error if the video has no times for a curve."""
+    if isinstance(scored, VideoError) or not scored.times_problem:
+        return scored
+    frames = f"the times of the frames of '{scored.path}' {scored.times_problem}"
+    return VideoError("bad-times", f"{frames}; leave out --per-frame, or mend the video's clock.")
 
 
 def score_text(scored: "ScoredVideo") -> str:

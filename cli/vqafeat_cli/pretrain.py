@@ -20,7 +20,7 @@ _DETACH = "Train the standard deviations by the hinge loss alone."
 
 
 @click.command()
-@option("--backbone", required=True, metavar="NAME", help="Network: resnet18, resnet34 or resnet50.")
+@option("--backbone", required=True, metavar="NAME", help="Network: resnet18, resnet34, resnet50 or vit-b16.")
 @several("--images", required=True, metavar="NAME=FOLDER|NAME=FILE.csv", help=_IMAGES)
 @option("--weights", default="imagenet", metavar="FILE|imagenet|random[:SEED]", help="Initial weights.")
 @several("--pairs", metavar="NUMBER|NAME=NUMBER", help=_PAIRS)

@@ -1,6 +1,7 @@
 """`vqafeat show`: what a store or a run holds, and where its numbers came from."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,18 @@ def _store_lines(folder: StorePath, digest: bool) -> Iterator[str]:
 
     for store in stores_at(folder):
         dataset = store.dataset
-        labels = f"{_labels(dataset)} from {dataset.label_list}"
-        yield f"{store.path}: {dataset.title}, {len(dataset.videos)} videos, {labels}"
+        source = f" from {dataset.label_list}" if dataset.labelled else ""
+        yield f"{store.path}: {dataset.title}, {len(dataset.videos)} videos, {dataset.label_words}{source}"
         yield f"  layout: {store.layout.name}"
         if digest:
             yield f"  content: {content_digest(store)}"
         if dataset.scale:
             yield f"  scale: {dataset.scale}"
+        names = [video.name for video in dataset.videos]
+        problems = {name: text for name in names if (text := store.times_problem(name))}
+        for name, text in islice(problems.items(), 1):
+            count = f"those of {len(problems)} videos cannot be used"
+            yield f"  times: {count} (first: those of '{name}' {text})"
         for name in store.feature_sets():
             yield f"  {name}: {len(store.complete_videos(name))} videos complete"
             for key, value in store.identity(name).as_dict().items():
@@ -74,14 +80,16 @@ def _video_lines(folder: StorePath, name: str) -> Iterator[str]:
     for store, video in holders:
         yield f"{store.path}, {name}"
         part = f", official part {video.split}" if video.split else ""
-        label = f"{store.dataset.score_name} {video.mos:g} of {store.dataset.label_list}"
+        value = f"{video.mos:g}" if video.labelled else "unknown"
+        label = f"{store.dataset.score_name} {value} of {store.dataset.label_list}"
         yield _line("label", f"{label}, content {video.content}{part}")
         source, seconds = store.source(name), store.seconds(name)
         if source is None or seconds is None:
             yield _line("file", "not known: its features were imported, or are not extracted yet")
         else:
             yield _line("file", _pairs(source))
-            yield _line("frames", f"{len(seconds)}, {seconds[0]:.3f} to {seconds[-1]:.3f} seconds")
+            problem = f"; cannot be used: they {text}" if (text := store.times_problem(name)) else ""
+            yield _line("frames", f"{len(seconds)}, {seconds[0]:.3f} to {seconds[-1]:.3f} seconds{problem}")
         for feature_set in store.feature_sets():
             if store.stored(feature_set, name) is None:
                 yield _line(feature_set, "not stored")

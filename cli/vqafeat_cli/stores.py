@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from vqafeat.datasets import Dataset, load_dataset, load_manifest, manifest_names
+from vqafeat.datasets.load import TABLE_ENDINGS
+from vqafeat.datasets.unlabelled import is_video_source
 from vqafeat.errors import DatasetError, StoreError
 from vqafeat.remote import StorePath, cache_folder
 from vqafeat.store import FeatureStore, store_path, stores_in
@@ -20,6 +22,8 @@ def load_with_root(
 ) -> tuple[Dataset, StorePath]:
     """Load a data set and return it with the folder of its videos; label files are local."""
     dataset = load_dataset(name_or_path, root if isinstance(root, Path) else None, labels or None)
+    if dataset.note:
+        click.echo(dataset.note, err=True)
     folder = root or dataset.root
     if folder is None:
         raise DatasetError(
@@ -34,7 +38,7 @@ def open_store(folder: StorePath, dataset: str | None) -> FeatureStore:
     command = "vqafeat extract --dataset {} --backbone resnet50"
     if dataset is not None:
         name = dataset
-        if dataset.lower().endswith(".csv"):
+        if is_video_source(dataset) or dataset.lower().endswith(TABLE_ENDINGS):
             name = load_dataset(dataset).name
         elif dataset.lower().endswith(".toml"):
             name = load_manifest(dataset).name

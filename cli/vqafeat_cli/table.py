@@ -4,6 +4,8 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from itertools import count
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 
 _DATASET = "Data set to use; demo stands for the small demo data set.  [default: all in the store]"
+_PROTOCOL = "Split protocol in place of the table's: content, video, stored or official."
+_RECIPE = "Recipe in place of the table's, such as li for li-released; `vqafeat list recipes` names them."
 _PUBLISHED = "Fill the table from these published predictions (.npz) instead of training."
 
 
@@ -33,6 +37,8 @@ _PUBLISHED = "Fill the table from these published predictions (.npz) instead of 
 @several("--dataset", "datasets", metavar="NAME", help=_DATASET)
 @options.read_store_options
 @option("--runs", type=PATH, help="Folder of run folders; finished runs are reused.  [default: runs]")
+@option("--recipe", help=_RECIPE)
+@option("--protocol", help=_PROTOCOL)
 @option("--published-predictions", type=PATH, help=_PUBLISHED)
 @option("--format", "form", default="md", help="Format: md, latex (booktabs), csv (a line per cell) or html.")
 @flag("--check", "checks", help="Exit with code 3 if a difference exceeds the table's stated tolerance.")
@@ -44,6 +50,7 @@ _PUBLISHED = "Fill the table from these published predictions (.npz) instead of 
 @options.weights_option
 @options.skip_missing_option
 @options.training_options
+@flag("--costs", help="With --all, also measure the time and operations of networks, which takes minutes.")
 @options.json_option
 def table(
     names: tuple[str, ...],
@@ -52,6 +59,8 @@ def table(
     store: StorePath,
     cache: int | None,
     runs: Path | None,
+    recipe: str | None,
+    protocol: str | None,
     published_predictions: Path | None,
     form: str,
     checks: bool,
@@ -62,24 +71,29 @@ def table(
     skip_missing: bool,
     jobs: int | None,
     device: str | None,
+    costs: bool,
     json: bool,
 ) -> int:
     """Fill tables of the papers from stored features: measured next to published figures.
 
     NAME is one of `vqafeat list tables`, or the path of your own .toml. Finished runs are reused; where
-    features are missing, the table names the commands that extract them.
+    features are missing, the table names the commands that extract them. --recipe and --protocol replace
+    those of the whole table; rows and columns with their own keep them.
+    features are missing, the table names the commands that extract them. The exit code is 3 if a named table,
+    or every table of --all, has no measured cell.
 
     \b
     Examples:
       vqafeat table fontanel-1
       vqafeat table li-14 --dataset demo --format latex
+      vqafeat table li-14 --recipe li
       vqafeat table li-3 --published-predictions li2022_predictions.npz --check
       vqafeat table li-figure-3 --images imagenet=sample/ --images koniq=koniq10k/ --plots plots/
     """
     from vqafeat.paper_tables import table_names
     from vqafeat.paper_tables.format import RENDERERS
     from vqafeat.paper_tables.load import load_table
-    from vqafeat.paper_tables.run import recorded_result, run_table
+    from vqafeat.paper_tables.run import measurable, recorded_result, run_table
     from vqafeat.paper_tables.sources import FitCache
 
     if bool(names) == every:
@@ -87,8 +101,11 @@ def table(
     if checks and "demo" in datasets:
         reason = "--check compares with published figures, which the demo data set is not meant to reach"
         raise click.UsageError(f"{reason}; leave one out.")
+    if published_predictions is not None and (recipe or protocol):
+        raise click.UsageError("--published-predictions trains nothing; leave out --recipe and --protocol.")
     named("format of a table", form, RENDERERS)
-    tables = [load_table(name) for name in (table_names() if every else names)]
+    changes = {"recipe": recipe, "protocol": protocol}
+    tables = [load_table(name, **changes) for name in (table_names() if every else names)]
     with ExitStack() as stack:
         if published_predictions is not None:
             results = (recorded_result(table, published_predictions) for table in tables)
@@ -98,10 +115,26 @@ def table(
             copies = _local_copies(stack, tables, cache)
             jobs = jobs or len(os.sched_getaffinity(0))
             fits = FitCache(
-                stores, runs or default_runs, jobs, device or "cpu", skip_missing, *inputs, copies
+                *(stores, runs or default_runs, jobs, device or "cpu", skip_missing, *inputs, copies),
+                costs=costs or not every,
             )
-            results = (run_table(table, fits, lambda line: click.echo(line, err=True)) for table in tables)
-        return _write_results(results, store, "json" if json else form, checks, out, plots)
+            on_cell = _cell_counter(sum(len(measurable(table, fits)) for table in tables))
+            results = (run_table(table, fits, on_cell) for table in tables)
+        return _write_results(results, store, "json" if json else form, checks, out, plots, every)
+
+
+def _cell_counter(total: int) -> Callable[[str], None]:
+    """Return a function that reports on stderr which cell is measured, of how many, and until when."""
+    from vqafeat_cli.console import TimeLeft
+
+    numbers, time_left = count(), TimeLeft(inf)
+
+    def show(cell: str) -> None:
+        done = next(numbers)
+        left = time_left.text(done, total)
+        click.echo(f"[{done + 1}/{total}{left and ', '}{left}] {cell}", err=True)
+
+    return show
 
 
 def _write_results(
@@ -111,13 +144,14 @@ def _write_results(
     checks: bool,
     out: Path | None,
     plots: Path | None,
+    every: bool,
 ) -> int:
     """Print or write each table as soon as it is filled, then its failures; return the exit code."""
     from vqafeat.paper_tables.figures import plot_table
     from vqafeat.paper_tables.format import RENDERERS, as_dict
     from vqafeat.paper_tables.run import check
 
-    texts, passed = [], True
+    texts, passed, some_measured = [], True, False
     for result in results:
         text = json_text(as_dict(result, store)) if form == "json" else RENDERERS[form](result, store)
         texts.append(text)
@@ -130,7 +164,10 @@ def _write_results(
         for plot in plot_table(result, plots) if plots is not None else ():
             click.echo(f"wrote {plot}", err=True)
         lines = [f"failed: {failure}" for failure in result.failures]
-        passed &= not result.failures
+        passed &= not result.failures and (every or bool(result.measured))
+        some_measured |= bool(result.measured)
+        if not (result.measured or every):
+            lines.append("no cell was measured")
         if checks:
             compared, beyond = check(result)
             counts = f"{compared} cells checked, {len(beyond)} beyond the tolerance"
@@ -141,7 +178,9 @@ def _write_results(
             click.echo(f"{result.table.name}: {line}", err=True)
     if form == "json" and out is None:
         click.echo(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
-    return 0 if passed else options.FINISHED_WITH_FAILURES
+    if every and not some_measured:
+        click.echo("no cell of any table was measured; the tables name what is missing.", err=True)
+    return 0 if passed and some_measured else options.FINISHED_WITH_FAILURES
 
 
 def _feature_stores(

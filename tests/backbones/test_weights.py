@@ -1,5 +1,7 @@
 """Loading weights: every backbone's keys, and every way in which a file can be wrong."""
 
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from urllib.error import URLError
 
@@ -9,7 +11,14 @@ import torch
 from safetensors.torch import save_file
 
 from vqafeat.backbones import BACKBONES
-from vqafeat.backbones.weights import load_network, parse_weights, published_state, read_state_dict
+from vqafeat.backbones.published import UrlWeights
+from vqafeat.backbones.weights import (
+    load_network,
+    parse_weights,
+    published_state,
+    read_state_dict,
+    remembered_weights,
+)
 from vqafeat.errors import ArgumentError, UnknownNameError, WeightsError
 
 SMALL = BACKBONES.get("squeezenet1_0")
@@ -180,3 +189,27 @@ def test_parse_weights__for_one_or_for_all() -> None:
         parse_weights(("c=random",), ["a", "b"])
     with pytest.raises(UnknownNameError, match="unknown backbone 'resnet5'"):
         BACKBONES.get("resnet5")
+
+
+def test_published_state__is_a_file_that_was_named_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("VQAFEAT_OFFLINE", "1")
+    torch.save(SMALL.build().state_dict(), tmp_path / "net.pth")
+    digest = sha256((tmp_path / "net.pth").read_bytes()).hexdigest()
+    source = UrlWeights("mine", f"https://nowhere.invalid/net-{digest[:8]}.pth")
+    published = replace(SMALL, published=source)
+    with pytest.raises(
+        WeightsError, match=r"mine of 'squeezenet1_0' are not in the cache, and --offline fetc"
+    ):
+        load_network(published, "imagenet")
+    named = load_network(SMALL, str(tmp_path / "net.pth"))
+    again = load_network(published, "imagenet")
+    assert (again.weights, again.weights_sha256) == ("published (mine)", named.weights_sha256)
+    assert remembered_weights(named.weights_sha256) == tmp_path / "net.pth"
+    torch.save(SMALL.build().state_dict(), tmp_path / "net.pth")
+    with pytest.raises(WeightsError, match="not in the cache"):
+        load_network(published, "imagenet")
+    (tmp_path / "net.pth").unlink()
+    assert remembered_weights(named.weights_sha256) is None

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -56,7 +57,63 @@ def test_help__does_not_wait_for_heavy_imports() -> None:
 
 
 def test_version__is_printed(run: Run) -> None:
-    assert run("--version").out.strip() == f"vqafeat, version {__version__}"
+    assert run("--version").out.strip() == run("-V").out.strip() == f"vqafeat, version {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("words", "completions"),
+    [
+        ("vqafeat fit --head sub", ["sub-gru", "sub-lstm"]),
+        ("vqafeat fit --dataset kon", ["konvid"]),
+        ("vqafeat evaluate --dataset my", ["myown"]),  # in the store
+        ("vqafeat compare runs/a", ["runs/a"]),
+        ("vqafeat compare runs/a runs/", ["runs/a", "runs/b"]),
+        ("vqafeat table fang-figure", ["fang-figure-3", "fang-figure-4"]),
+        ("vqafeat list los", ["losses"]),
+    ],
+)
+def test_completion__of_heads_data_sets_runs_and_tables(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, completions: list[str]
+) -> None:
+    for run_folder in ("runs/a", "runs/b", "runs/no-run", "features/myown.zarr"):
+        (tmp_path / run_folder).mkdir(parents=True)
+    for run_folder in ("runs/a", "runs/b"):
+        (tmp_path / run_folder / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    monkeypatch.setenv("_VQAFEAT_COMPLETE", "bash_complete")
+    assert run().out.split() == [f"plain,{name}" for name in completions]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["predict", "run", "clip.mp4"], "'clip.mp4' does not exist; name a video or a folder"),
+        (["compare", "run", "other"], "'run' does not exist and is no run folder; give the folder that"),
+        (["show", "features"], "'features' does not exist: no feature store at 'features'"),
+        (["table", "own.toml"], "table 'own.toml' does not exist; give the path of a .toml file"),
+        (["--plugin", "own.py", "list"], "plugin 'own.py' does not exist; give a Python file"),
+        (["extract", "--dataset", "own.csv", "--backbone", "resnet18"], "data set 'own.csv' does not exist"),
+    ],
+)
+def test_main__says_which_file_does_not_exist(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = run(*arguments)
+    assert (ended.code, words in ended.err) == (1, True)
+
+
+def test_main__names_the_folder_that_cannot_be_written_to(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    arguments = ("table", "fontanel-1", "--store", tmp_path / "none", "--out", tmp_path / "file")
+    ended = run(*arguments)
+    assert ended.err.splitlines()[-1] == (
+        f"Error: '{tmp_path / 'file'}' cannot be read or written to (File exists); make room or make it "
+        "accessible and run the same command again, or name another path."
+    )
+    assert ended.code == 1
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_pretrain__options_replace_values_of_the_recipe(run: Run, make_set: Make
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (("--backbone", "vit-b16"), "--backbone vit-b16 cannot be pre-trained"),
+        (("--backbone", "swin3d-t"), "--backbone swin3d-t cannot be pre-trained"),
         (("--pairs", "other=3"), "--pairs names 'other', which is not among the image sets mine"),
         (("--recipe", "li"), "unknown pre-training recipe 'li'"),
         (("--precision", "fp16"), "precision 'fp16' needs a GPU"),

@@ -436,6 +436,42 @@ def test_fit__sampled_and_shuffled_frames_up_to_the_prediction(run: Run, here: P
         assert sum(value for _, _, value in curve) / 9 == pytest.approx(score, abs=1e-6)
 
 
+def test_times__that_are_no_times_are_said_and_refused(run: Run, here: Path, data: Path) -> None:
+    shutil.copytree(data, "videos")
+    still = {"codec": "ffv1", "pixel_format": "bgr0", "seconds": [0.0] * 6}
+    write_clip(here / "videos" / "still.mkv", noise_frames(6), **still)
+    with (here / "videos" / "mine.csv").open("a") as file:
+        file.write("still.mkv,2.5,still\n")
+    ended = run("extract", "--dataset", "videos/mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS)
+    note = "the times of the frames of 1 video(s) cannot be used (first: those of 'still.mkv' are all 0)"
+    assert (ended.code, f"warning: {note}; --sampling rate-R and --per-frame refuse" in ended.err) == (
+        0,
+        True,
+    )
+    assert (
+        "times: those of 1 videos cannot be used (first: those of 'still.mkv' are all 0)"
+        in run("show", "features").out
+    )
+    shown = run("show", "features/mine.zarr", "--video", "still.mkv").out
+    assert "6, 0.000 to 0.200 seconds; cannot be used: they are all 0" in shown
+    fit = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 1)
+    refused = run(*fit, "--sampling", "rate-10")
+    assert (refused.code, "the frames of 'still.mkv' are not known, as of imported" in refused.err) == (
+        1,
+        True,
+    )
+    assert run(*fit).code == 0
+    predict = ("predict", "runs/mine-squeezenet1_0-avg-gru", "videos/still.mkv", "videos/v1.mp4")
+    assert run(*predict).code == 0
+    curves = run(*predict, "--per-frame", "--out", "curves")
+    assert curves.code == 3
+    assert "bad-times: the times of the frames of 'videos/still.mkv' are all 0; leave out" in curves.err
+    assert sorted(path.name for path in (here / "curves").iterdir()) == [
+        "v1.mp4.frames.csv",
+        "v1.mp4.frames.png",
+    ]
+
+
 def test_fit__a_frame_rate_up_to_the_prediction(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
     ended = run(
@@ -614,7 +650,7 @@ def test_import__released_files_give_their_known_figures(run: Run, here: Path, s
     assert result["n"] == 58
     labels = ("--labels", shared_data / "labels" / "CVD2014info.mat", "--dataset", "cvd2014")
     matrix = run("import", "mat", shared_data / "features" / "CVD2014_ResNet-50_feature.mat", *labels)
-    assert "234 videos imported as 'CVD2014_ResNet-50_feature', 4096 channels" in matrix.out
+    assert "234 videos imported as 'resnet50', 4096 channels" in matrix.out
 
 
 def test_fit__requests_a_name_among_several_stores(run: Run, here: Path, data: Path) -> None:

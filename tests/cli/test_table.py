@@ -2,10 +2,12 @@
 
 import csv
 import json
+import re
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from vqafeat_cli.main import main
 
 from tests.helpers.command_line import Run
 from tests.helpers.tables import OWN_TABLE, make_store
@@ -22,7 +24,7 @@ def store(tmp_path: Path) -> Path:
 
 def test_table__without_data_says_what_to_do(run: Run, tmp_path: Path) -> None:
     ended = run("table", "fontanel-1", "--store", tmp_path / "none")
-    assert ended.code == 0
+    assert (ended.code, "fontanel-1: no cell was measured" in ended.err) == (3, True)
     assert "### Table 1 of Fontanel et al." in ended.out
     assert f"vqafeat extract --dataset live-apv --backbone resnet50 --store {tmp_path / 'none'}" in ended.out
     result = json.loads(run("table", "fontanel-1", "li-5", "--store", tmp_path / "none", "--json").out)
@@ -45,6 +47,34 @@ def test_table__is_measured_next_to_published_and_checked(run: Run, store: Path,
     assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
+def test_table__of_all_names_what_is_missing_and_runs_no_network(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vqafeat.paper_tables.table_names", lambda: ["a2inet-figure-6", "fontanel-1"])
+    # what `measured` calls first
+    monkeypatch.setattr("vqafeat.paper_tables.cells.networks.device_named", pytest.fail)
+    ended = run("table", "--all", "--store", tmp_path / "none")
+    assert (ended.code, "no cell of any table was measured" in ended.err) == (3, True)
+    assert "the costs of networks are not measured with --all; name the table, or add --costs" in ended.out
+    assert "vqafeat extract --dataset live-apv" in ended.out
+    with pytest.raises(pytest.fail.Exception, match="cpu"):
+        main(["table", "--all", "--costs", "--store", str(tmp_path / "none")])
+
+
+def test_table__counts_the_cells_that_it_measures(
+    run: Run, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vqafeat_cli.console._LEAST_SECONDS", 0.0)
+    own = (tmp_path / "own.toml").read_text()
+    (tmp_path / "other.toml").write_text(own.replace('"konvid"', '"cvd2014"'))
+    tables = (tmp_path / "own.toml", tmp_path / "other.toml", tmp_path / "own.toml")
+    ended = run("table", *tables, "--store", store, "--runs", tmp_path / "runs", "--jobs", 1)
+    numbers = [line.split("]")[0].split(",")[0] for line in ended.err.splitlines() if line.startswith("[")]
+    assert numbers == ["[1/2", "[2/2"]
+    assert re.search(r"\[2/2, ETA \d+:\d\d:\d\d\] ", ended.err)
+    assert (ended.code, "other: no cell was measured" in ended.err) == (3, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -52,6 +82,12 @@ def test_table__is_measured_next_to_published_and_checked(run: Run, store: Path,
         (["li-3", "--all"], 2, "name one table or more"),
         (["li-3", "--dataset", "demo", "--check"], 2, "leave one out"),
         (["li-3", "--dataset", "demo", "--dataset", "konvid"], 2, "leave out konvid"),
+        (
+            ["li-3", "--published-predictions", "x.npz", "--recipe", "li"],
+            2,
+            "leave out --recipe and --protocol",
+        ),
+        (["li-3", "--protocol", "vide"], 1, "unknown split protocol 'vide': did you mean video"),
         (["li-31"], 1, "unknown table 'li-31': did you mean li-3"),
         (["li-3", "--format", "pdf"], 1, "unknown format of a table 'pdf'"),
         (["li-5", "--published-predictions", "x.npz"], 1, "has no [recorded] part"),
@@ -67,3 +103,11 @@ def test_list__tables_are_all_make_targets(run: Run) -> None:
     assert [line.split()[0] for line in lines] == table_names()
     makefile = (Path(__file__).parents[2] / "Makefile").read_text()
     assert "vqafeat/paper_tables/tables/*.toml" in makefile
+
+
+def test_table__runs_as_printed_with_another_recipe_and_protocol(run: Run, tmp_path: Path) -> None:
+    given = ("table", "li-14", "--store", tmp_path / "none", "--recipe", "li", "--protocol", "video")
+    assert (
+        "Run with recipe li in place of li-released. Run with protocol video in place of stored."
+        in run(*given).out
+    )

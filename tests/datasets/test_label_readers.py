@@ -12,15 +12,9 @@ from scipy.io import savemat
 
 from tests.helpers.workbooks import write_old_workbook, write_workbook
 from vqafeat.datasets import label_readers
-from vqafeat.datasets.label_readers import (
-    LABEL_READERS,
-    LabelRow,
-    NoOptions,
-    OwnOptions,
-    TableOptions,
-    read_workbook,
-)
+from vqafeat.datasets.label_readers import LABEL_READERS, LabelRow, NoOptions, TableOptions, read_workbook
 from vqafeat.datasets.matlab import Mat5Options
+from vqafeat.datasets.own_table import OwnOptions
 from vqafeat.errors import DatasetError, UnknownNameError
 
 NAMES = ["A001.mp4", "A002.mp4", "B010.mp4"]
@@ -261,22 +255,69 @@ def test_own__reads_its_four_columns_in_any_order(tmp_path: Path) -> None:
     assert read("own", path, OwnOptions()) == read("own", path, OwnOptions(tmp_path)) == rows
 
 
+ROWS = (LabelRow("a.mp4", 3.5), LabelRow("b.mp4", 2.0))
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("Video,MOS\na.mp4,3.5\nb.mp4,2\n", "video is the column 'Video', mos is the column 'MOS'."),
+        (
+            "flickr_id,std,Score,rater\na.mp4,0.1,3.5,x\nb.mp4,,2,\n",
+            "video is the column 'flickr_id', mos is the column 'Score'; not used: std, rater.",
+        ),
+        (
+            "File Name;Mean Opinion Score\na.mp4;3,5\nb.mp4;2\n",
+            "video is the column 'File Name', mos is the column 'Mean Opinion Score'; "
+            "columns are separated by semicolons.",
+        ),
+        (
+            "# of 2026\n\nname\tmos\na.mp4\t3.5\n#b.mp4\t1\nb.mp4\t2\n",
+            "video is the column 'name', mos is the column 'mos'; columns are separated by tabs; "
+            "2 comment lines skipped.",
+        ),
+        (
+            ",name,video,mos\n0,x,a.mp4,3.5\n1,y,b.mp4,2\n",
+            "video is the column 'video', mos is the column 'mos'; not used: name.",
+        ),
+        ("video,mos\r\na.mp4,3.5\r\nb.mp4,2\r\n", ""),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_own__reads_tables_as_people_have_them(tmp_path: Path, text: str, note: str, encoding: str) -> None:
+    path = tmp_path / "own.csv"
+    path.write_bytes(text.encode(encoding))
+    result = LABEL_READERS.get("own").read(path, OwnOptions())
+    assert (result.rows, result.note) == (ROWS, note and f"own.csv: {note}")
+
+
 @pytest.mark.parametrize(
     ("header", "message"),
     [
+        ("video,content", r"has the columns video,content, but none for mos; mos may be called mos, mean"),
         (
-            "video,mos,fps",
-            r"has the columns video,mos,fps; a CSV of your own has .* video,mos and, optionally, content",
+            "a,b",
+            r"has the columns a,b, but none for video and mos; video may be called video, .*; mos may be",
         ),
-        ("video,MOS", r"has the columns video,MOS \(did you mean 'mos' by 'MOS'\?\); a CSV of your own has"),
-        ("video;mos", r"has the columns video;mos; .*separated by commas"),
-        ("video,content", r"has the columns video,content; a CSV of your own"),
+        ("video,moss", r"has the columns video,moss, but none for mos; mos may be called mos"),
+        ("video,mos,MOS", r"several of its columns may be the mos: mos, MOS; keep one"),
+        ("video,mos,fps,fps", r"has more than one column fps; name each column once"),
     ],
 )
 def test_own__refuses_other_columns(tmp_path: Path, header: str, message: str) -> None:
     path = tmp_path / "own.csv"
     path.write_text(f"{header}\na.mp4,1\n")
     with pytest.raises(DatasetError, match=message):
+        read("own", path, OwnOptions())
+
+
+def test_own__refuses_labels_and_text_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("video;mos\na.mp4;1.234,5\n")
+    with pytest.raises(DatasetError, match=r"1 labels are not numbers: line 2 '1\.234,5'"):
+        read("own", path, OwnOptions())
+    path.write_bytes("video,mos\n".encode("utf-16") + b"\x00")
+    with pytest.raises(DatasetError, match=r"it is not UTF-16 text \(.*save it as UTF-8 CSV"):
         read("own", path, OwnOptions())
 
 

@@ -28,6 +28,7 @@ from vqafeat.datasets.label_readers import LABEL_READERS
 from vqafeat.datasets.locate import Located
 from vqafeat.errors import DatasetError, UnknownNameError
 
+UGC = "YOUTUBE_UGC_metadata.csv"
 SHIPPED = ["cvd2014", "demo", "konvid", "live-apv", "live-qualcomm", "live-vqc", "lsvq", "youtube-ugc"]
 MANIFEST = """
 title = "Mine"
@@ -130,6 +131,18 @@ def test_load_dataset__real_label_files_give_the_published_figures(
     assert dataset.label_list == file
     assert (dataset.stored_permutations is not None) == file.endswith("info.mat")
     assert all(dataset.files.canonical(video.name) == video.name for video in dataset.videos)
+
+
+def test_load_dataset__takes_a_list_by_its_name(shared_data: Path, tmp_path: Path) -> None:
+    # first and last of the rows, counted from 1, that VIDEVAL's script deletes
+    labels = shared_data / "labels"
+    dataset = load_dataset("youtube-ugc", root=labels, labels="1323")
+    whole = [video.name for video in load_dataset("youtube-ugc", labels=labels / UGC).videos]
+    grey = [row for row, name in enumerate(whole, 1) if name not in {video.name for video in dataset.videos}]
+    assert (len(dataset.videos), len(grey), grey[:3], grey[-3:]) == (1323, 57, [3, 6, 10], [1336, 1344, 1380])
+    assert dataset.label_list == f"{UGC}, list 1323"
+    with pytest.raises(DatasetError, match=rf"needs a label file.*looked for {UGC}"):
+        load_dataset("youtube-ugc", root=tmp_path, labels="1323")
 
 
 def test_manifests__know_every_real_label_file(shared_data: Path) -> None:
@@ -559,7 +572,7 @@ def test_load_dataset__takes_text_or_path(tmp_path: Path, monkeypatch: pytest.Mo
         assert load_dataset(path, labels=value) == load_dataset(path)
     (tmp_path / "clips").mkdir()
     for folder in (Path("clips"), tmp_path / "clips", f"{tmp_path}/clips", "clips/"):
-        with pytest.raises(DatasetError, match=r"is a folder; give the path of its \.csv"):
+        with pytest.raises(DatasetError, match=r"there are no videos in .*; .* labels is given by its \.csv"):
             load_dataset(folder)
 
 
@@ -607,7 +620,7 @@ def test_load_dataset__distinguishes_unknown_names_from_folders(tmp_path: Path) 
         load_dataset("konvd")
     with pytest.raises(UnknownNameError, match=r"unknown data set 'zzz': known are: cvd2014, demo"):
         load_dataset("zzz")
-    with pytest.raises(DatasetError, match=r"is a folder; give the path of its \.csv"):
+    with pytest.raises(DatasetError, match=r"there are no videos in .*; .* labels is given by its \.csv"):
         load_dataset(str(tmp_path))
 
 
@@ -668,7 +681,7 @@ def test_own_csv__refuses_unknown_splits_extra_labels_and_absent_files(tmp_path:
     with pytest.raises(DatasetError, match=r"is a CSV that holds the labels itself; drop --labels"):
         load_dataset(path, labels=Path(path))
     with pytest.raises(
-        DatasetError, match=r"data set '.*none\.csv' is not a file; give the path of a CSV with the columns"
+        DatasetError, match=r"data set '.*none\.csv' does not exist; give the path of a CSV with the columns"
     ):
         load_dataset(str(tmp_path / "none.csv"))
 

@@ -69,6 +69,16 @@ def test_import_head__vsfa_gives_the_recorded_srocc_on_58_videos(vsfa: Model, sh
     assert spearmanr(scores, mos).statistic == pytest.approx(0.861, abs=5e-4)
 
 
+@pytest.mark.parametrize("video", [0, 20, 40])
+def test_import_head__vsfa_forgets_its_start_in_the_warm_up(
+    vsfa: Model, shared_data: Path, video: int
+) -> None:
+    features = np.load(shared_data / "vsfa-cache" / f"{video}_resnet-50_res5c.npy")
+    whole, late = vsfa.frame_scores(features)[60:], vsfa.frame_scores(features[60:])
+    assert abs(whole - late)[0] > 0.4
+    np.testing.assert_allclose(whole[vsfa.heads[0].warmup :], late[vsfa.heads[0].warmup :], atol=0.03)
+
+
 def test_import_head__a_small_head(tmp_path: Path) -> None:
     torch.save(small_released(), tmp_path / "head.pt")
     folder = import_head(

@@ -56,13 +56,21 @@ def test_predict_features__needs_times_to_sample_by_rate(timed_store: FeatureSto
 
 def test_frame_curve__has_a_frame_that_two_draws_take_twice(model: Model) -> None:
     features = tiny_features(3)
-    rows, scores = model.frame_curve(features, (0, 1), [np.array([2, 0]), None])
+    rows, scores, _ = model.frame_curve(features, (0, 1), [np.array([2, 0]), None])
     assert rows.tolist() == sorted([2, 0, *range(len(features))])
     whole, two = model.frame_scores(features), model.frame_scores(features[[2, 0]])
     np.testing.assert_allclose(sorted(scores), sorted([*whole, *two]))
     outputs = model.outputs(features, None, [np.array([2, 0]), None])
     expected = (model.outputs(features[[2, 0]]) + model.outputs(features)) / 2
     np.testing.assert_allclose(outputs, expected)
+
+
+def test_frame_curve__marks_the_warm_up_of_each_draw(model: Model) -> None:
+    features = np.tile(tiny_features(3), (10, 1))
+    draws = [np.arange(len(features))[::-1], None]
+    rows, _, warmup = model.frame_curve(features, (0, 1), draws)
+    last = len(features) - 1
+    assert sorted(rows[warmup]) == [*range(20), *range(last - 19, last + 1)]
 
 
 def test_predict__passes_its_options_to_the_scorer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,15 +3,17 @@ outside of training.
 """
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.fits import FAST, small_fit
 from tests.helpers.stores import tiny_features
+from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.errors import ArgumentError, VideoError
 from vqafeat.evaluation.model import Model
@@ -153,3 +155,20 @@ def test_scorer__no_score_without_the_features_of_one_network(
     clip = write_clip(tmp_path / "small.mp4", noise_frames(2, 16, 16))
     with pytest.raises(VideoError, match="'squeezenet1_0' takes no side below 21 samples"):
         Scorer(model, {}, any_features=True).score(clip)
+
+
+def test_scorer__takes_weights_that_were_named_before(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "net.pth"
+    torch.save(BACKBONES.get("squeezenet1_0").build().state_dict(), file)
+    (extractor,) = build_extractors(["squeezenet1_0"], {"squeezenet1_0": str(file)})
+    identities = {"squeezenet1_0": asdict(extractor.identity)}
+    trained = Model(replace(model.config, feature_sets="squeezenet1_0", identities=identities), model.heads)
+    Scorer(trained, {})
+    file.unlink()
+    with pytest.raises(
+        ArgumentError, match=r"weights from the file net.pth; name it with --weights squeezenet1_0=FILE"
+    ):
+        Scorer(trained, {})

@@ -64,6 +64,37 @@ def test_import_vsfa__counts_in_the_published_list(folder: Path, tmp_path: Path)
         import_vsfa(folder, bare_dataset(["v0", "v1", "v2"]), store)
 
 
+def test_import_vsfa__takes_apart_what_li_et_al_fused(folder: Path, tmp_path: Path) -> None:
+    random, fused = np.random.default_rng(0), tmp_path / "li"
+    fused.mkdir()
+    files = {index: random.normal(size=(32, 4096 + 512)).astype(np.float32) for index in SCORES}
+    for index, values in files.items():
+        np.save(fused / f"{index}_SpatialMotion_last_conv.npy", values)
+        np.save(fused / f"{index}_score.npy", np.array(SCORES[index]))
+    dataset = vsfa_dataset(fused, "mine")
+    store = FeatureStore.create(tmp_path / "mine.zarr", dataset)
+    summary = import_vsfa(fused, dataset, store)
+    assert (summary.feature_set, summary.imported, summary.channels) == (
+        "iqa-resnet50+slowfast-fast",
+        3,
+        4608,
+    )
+    assert [store.identity(name).channels for name in store.feature_sets()] == [4096, 512]
+    features = store.features("iqa-resnet50+slowfast-fast")
+    for row, index in enumerate(SCORES):
+        frames, mos = features[row]
+        np.testing.assert_array_equal(frames.numpy(), files[index])
+        assert float(mos) == SCORES[index]
+    np.save(fused / "0_resnet-50_res5c.npy", files[0])
+    with pytest.raises(DatasetError, match=r"holds files named <index>_resnet-50_res5c.npy or .*; move"):
+        vsfa_dataset(fused, "mine")
+    (fused / "0_resnet-50_res5c.npy").unlink()
+    for index in SCORES:
+        np.save(fused / f"{index}_SpatialMotion_last_conv.npy", np.zeros((3, 4096), np.float32))
+    with pytest.raises(DatasetError, match="has 4096 channels, which leaves none for slowfast-fast; give"):
+        import_vsfa(fused, dataset, store)
+
+
 def test_vsfa_dataset__refuses_incomplete_folders(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"holds no file named <index>_resnet-50_res5c.npy"):
         vsfa_dataset(tmp_path, "mine")
@@ -108,6 +139,38 @@ def test_import_matrix__stores_one_row_a_video_and_leaves_out_nan(tmp_path: Path
         DatasetError, match=r"has 3 rows, 'small' has 2 videos in labels.csv; name its --labels"
     ):
         import_matrix(tmp_path / "brisque.mat", bare_dataset(["a", "b"]), store, "brisque")
+
+
+@pytest.mark.parametrize(
+    ("file", "channels", "name"),
+    [
+        ("CVD2014_ResNet-50_feature", 4096, "resnet50"),
+        ("my_iqa-resnet50_stages", 7680, "iqa-resnet50:stages"),
+        ("x_slowfast_fast", 512, "slowfast-fast"),
+        ("CVD2014_ResNet-50_feature", 4095, "CVD2014_ResNet-50_feature"),
+        ("wideresnet50", 4096, "wideresnet50"),
+        ("ResNet-501", 4096, "ResNet-501"),
+        ("brisque", 4096, "brisque"),
+    ],
+)
+def test_import_matrix__is_named_after_the_network(
+    tmp_path: Path, file: str, channels: int, name: str
+) -> None:
+    savemat(tmp_path / f"{file}.mat", {"feats_mat": np.ones((1, channels))})
+    dataset = bare_dataset(["a"])
+    assert import_matrix(tmp_path / f"{file}.mat", dataset, tmp_path / "s.zarr").feature_set == name
+    assert FeatureStore.open(tmp_path / "s.zarr").complete_videos(name) == ["a"]
+
+
+def test_importers__make_no_store_if_they_refuse(folder: Path, tmp_path: Path) -> None:
+    savemat(tmp_path / "a.mat", {"feats_mat": np.ones((3, 4))})
+    with pytest.raises(DatasetError, match="has 3 rows, 'small' has 1 videos"):
+        import_matrix(tmp_path / "a.mat", bare_dataset(["a"]), tmp_path / "s.zarr")
+    dataset = vsfa_dataset(folder, "mine")
+    np.save(folder / "2_resnet-50_res5c.npy", np.zeros(8, np.float32))
+    with pytest.raises(DatasetError, match=r"has shape \(8,\)"):
+        import_vsfa(folder, dataset, tmp_path / "s.zarr")
+    assert not (tmp_path / "s.zarr").exists()
 
 
 def test_read_matrix__reads_both_versions_of_matlab_files(tmp_path: Path) -> None:

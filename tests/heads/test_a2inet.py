@@ -31,11 +31,10 @@ def norm(x: Tensor) -> Tensor:
     return (x - x.mean(0)) / (x.var(0, correction=0) + 1e-5).sqrt()
 
 
-def guided(x: Tensor, y: Tensor, w: Weights, kept: float) -> Tensor:
+def guided(x: Tensor, y: Tensor, w: Weights, kept: float, name: str = "guided") -> Tensor:
     """Equation 2, and with `kept` equation 3."""
-    return (
-        linear(y, w, "fusion.guided.scale") * norm(x) + linear(y, w, "fusion.guided.shift") + kept * norm(x)
-    )
+    scale, shift = (linear(y, w, f"fusion.{name}.{key}") for key in ("scale", "shift"))
+    return scale * norm(x) + shift + kept * norm(x)
 
 
 def to_style(x: Tensor, y: Tensor) -> Tensor:
@@ -53,6 +52,7 @@ EXPECTED: dict[str, Callable[[Tensor, Tensor, Weights], tuple[Tensor, Tensor]]] 
     "fgin": lambda q, s, w: (q, guided(s, q, w, 0)),
     "fgin-reverse": lambda q, s, w: (guided(q, s, w, 0), s),
     "cgin": lambda q, s, w: (guided(q, s, w, 1), guided(s, q, w, 1)),
+    "cgin-separate": lambda q, s, w: (guided(q, s, w, 1), guided(s, q, w, 1, "second_guided")),
 }
 
 
@@ -132,6 +132,17 @@ def test_a2inet__is_finite_for_a_single_frame_and_for_still_frames() -> None:
     head(frames, torch.tensor([1, 3])).sum().backward()
     assert frames.grad is not None
     assert torch.isfinite(frames.grad).all()
+
+
+def test_a2inet__guides_of_cgin_are_shared_or_separate() -> None:
+    # γ_s and θ_s are an FC layer each, from D to D
+    counts = {
+        fusion: sum(one.numel() for one in build_head("a2inet", 6, {**SMALL, "fusion": fusion}).parameters())
+        for fusion in ("concat", "cgin", "cgin-separate")
+    }
+    layers = 2 * (WIDTH * WIDTH + WIDTH)
+    assert counts["cgin"] - counts["concat"] == layers
+    assert counts["cgin-separate"] - counts["concat"] == 2 * layers
 
 
 def test_a2inet__standardises_both_branches() -> None:

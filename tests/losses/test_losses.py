@@ -4,6 +4,7 @@ compare.
 
 import math
 from math import inf, isfinite, nan, sqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 import vqafeat
+from vqafeat.datasets import load_dataset
 from vqafeat.errors import ArgumentError, TrainingError, UnknownNameError
 from vqafeat.heads.base import Scores
 from vqafeat.losses import LOSSES
@@ -158,6 +160,28 @@ def test_srcc__of_the_released_strength_is_one_minus_plcc() -> None:
     bent = scores**6
     assert LOSSES.get("srcc")(bent, scores).item() > 0.2
     assert LOSSES.get("srcc")(bent, scores, soft_rank_strength=1e-7).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "is_linear"),
+    [
+        ("konvid", "KoNViD-1kinfo.mat", True),
+        ("youtube-ugc", "YouTube-UGCinfo.mat", True),
+        ("live-vqc", "LIVE-VQCinfo.mat", False),
+        ("cvd2014", "CVD2014info.mat", False),
+        ("live-qualcomm", "LIVE-Qualcomminfo.mat", False),
+    ],
+)
+def test_srcc__of_the_released_strength_ranks_wide_labels(
+    shared_data: Path, name: str, file: str, is_linear: bool
+) -> None:
+    random = torch.Generator().manual_seed(1)
+    videos = load_dataset(name, labels=shared_data / "labels" / file).videos
+    mos = torch.tensor([video.mos for video in videos], dtype=torch.float64)
+    labels = mos[torch.randperm(len(mos), generator=random)[:32]]
+    scores = torch.rand(32, generator=random, dtype=torch.float64)
+    difference = LOSSES.get("srcc")(scores, labels).item() - 2 * LOSSES.get("plcc")(scores, labels).item()
+    assert (abs(difference) < 1e-12) == is_linear
 
 
 def test_srcc__is_exact_in_float32_for_close_scores() -> None:

@@ -1,6 +1,10 @@
-"""CORAL cells of a table against NumPy's covariance of features computed one by one."""
+"""CORAL distances against NumPy's covariance; subsets of videos against the sizes that the paper prints."""
 
+import csv
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +14,16 @@ from tests.helpers.datasets import bare_dataset
 from tests.helpers.image_sets import MakeSet
 from tests.helpers.tables import MakeTable
 from vqafeat.backbones.feature_set import FeatureExtractor, build_extractors
-from vqafeat.errors import DatasetError
+from vqafeat.datasets import Dataset, load_dataset, load_manifest
+from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.paper_tables.cells import Task
+from vqafeat.paper_tables.cells.runs import SubsetCell
 from vqafeat.paper_tables.figures import plot_table
 from vqafeat.paper_tables.format import cell_text
+from vqafeat.paper_tables.load import load_table
 from vqafeat.paper_tables.run import TableResult, check, run_table
 from vqafeat.paper_tables.sources import FeatureStores, FitCache
-from vqafeat.paper_tables.table import PaperTable
+from vqafeat.paper_tables.table import PaperTable, TableFit
 from vqafeat.pretraining.coral import image_features, image_paths
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
@@ -93,3 +101,99 @@ def test_table_of__a_coral_distance_names_its_images(make_table: MakeTable) -> N
     run = {"datasets": "konvid", "features": "resnet50", "kind": "coral", "measure": "distance"}
     with pytest.raises(DatasetError, match=r"\[coral\]: missing key 'images'; add it"):
         make_table([{"name": "a"}], [{"name": "b"}], run=run)
+
+
+class _Labels(FeatureStores):
+    """Real label lists without features; the sizes of frames are those of the benchmark's metadata."""
+
+    def __init__(self, folder: Path, ugc: str) -> None:
+        super().__init__(folder)
+        self.lists = {"konvid": "KoNViD-1kinfo.mat", "live-vqc": "LIVE-VQCinfo.mat", "youtube-ugc": ugc}
+        self.folder = folder
+
+    def sources(self, datasets: Sequence[str]) -> list[Any]:
+        return [SimpleNamespace(dataset=self.dataset(name), source=self.size(name)) for name in datasets]
+
+    def dataset(self, name: str) -> Dataset:
+        return load_dataset(
+            name,
+            self.folder,
+            self.lists[name] if self.lists[name] == "1323" else self.folder / self.lists[name],
+        )
+
+    def size(self, name: str) -> Callable[[str], dict[str, int]]:
+        file = {"konvid": "KONVID_1K", "live-vqc": "LIVE_VQC", "youtube-ugc": "YOUTUBE_UGC"}[name]
+        canonical = load_manifest(name).files.canonical
+        with (self.folder / f"{file}_metadata.csv").open() as lines:
+            rows = {canonical(next(iter(row.values()))): row for row in csv.DictReader(lines)}
+        return lambda video: {side: int(float(rows[video][side])) for side in ("width", "height")}
+
+
+@pytest.mark.parametrize(
+    ("ugc", "sizes"),
+    [
+        (
+            "1323",
+            {
+                "1080p": 427,
+                "720p": 566,
+                "<=480p": 448,
+                "Animation": 82,
+                "Gaming": 161,
+                "low": 1558,
+                "high": 1550,
+            },
+        ),
+        (
+            "YouTube-UGCinfo.mat",
+            {
+                "1080p": 366,
+                "720p": 539,
+                "<=480p": 399,
+                "Animation": 68,
+                "Gaming": 135,
+                "low": 1469,
+                "high": 1458,
+            },
+        ),
+    ],
+)
+def test_subset_cell__groups_have_the_sizes_of_the_paper(
+    shared_data: Path, ugc: str, sizes: dict[str, int]
+) -> None:
+    fits = FitCache(_Labels(shared_data / "labels", ugc), shared_data)
+    actual = {}
+    for name in ("li-7", "li-8", "li-9"):
+        for cell in load_table(name).cells:
+            if cell.request and cell.kind == "subset":
+                actual[cell.options.name] = len(cell.options.group(Task(cell.request, cell.measure, fits)))
+    assert actual == sizes
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"threshold": 0.5}, "threshold is 0.5; it has to be above 1 and at most 5, or median"),
+        ({"threshold": 3, "by": "resolution"}, "threshold is 3.0; leave it out, or group by quality"),
+        ({"calibration": "videval"}, "calibration: 'videval' must be 'range' or 'inlsa'"),
+    ],
+)
+def test_subset_cell__refuses_wrong_options(
+    make_table: MakeTable, options: dict[str, Any], words: str
+) -> None:
+    row = {"name": "a", "kind": "subset", "subset": {"by": "quality", "name": "low", **options}}
+    with pytest.raises(DatasetError, match=words):
+        make_table([row])
+
+
+def test_subset_cell__calibrates_known_data_sets_alone(tmp_path: Path) -> None:
+    cell = SubsetCell("quality", "low", calibration="inlsa")
+    task = Task(
+        TableFit("resnet50", datasets=("konvid", "lsvq")),
+        "srocc",
+        FitCache(FeatureStores(tmp_path), tmp_path),
+    )
+    with pytest.raises(
+        ArgumentError, match="calibration is inlsa, which has no line for lsvq; it is known for"
+    ):
+        cell.lines(task)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tests.helpers.tables import MakeTable
-from vqafeat.errors import DatasetError, UnknownNameError
+from vqafeat.errors import ArgumentError, DatasetError, UnknownNameError
 from vqafeat.metrics import DEFAULT_MAPPING
 from vqafeat.paper_tables import table_names
 from vqafeat.paper_tables.load import load_table
-from vqafeat.paper_tables.table import Published
+from vqafeat.paper_tables.table import Cell, Published, TableFit
 
 SHIPPED = [
     *(f"fontanel-{number}" for number in ("1", "2", "3", "figure-4")),
@@ -49,9 +49,7 @@ def test_table_names__are_complete_and_in_order() -> None:
 def test_load_table__every_shipped_table_says_what_it_needs(name: str) -> None:
     table = load_table(name)
     assert table.caption
-    assert table.tolerance or not any(
-        cell.published and not cell.quoted and cell.measure != "p" for cell in table.cells
-    )
+    assert table.tolerance or not any(cell.published and not cell.quoted for cell in table.cells)
     for cell in table.cells:
         assert cell.quoted or cell.kind in ("weighted", "timing") or (cell.request and cell.request.needs)
 
@@ -81,6 +79,8 @@ PRINTED = [
     ("a2inet-3", "Proposed PR(S+M)", "LSVQ 1080p, SRCC", 0.7741, None),
     ("a2inet-4", "SQ+MS", "LIVE-VQC, PLCC", 0.8546, None),
     ("a2inet-5", "CAGI", "KoNViD-1k, CNN+Swin", 0.8645, None),
+    ("a2inet-5", "Concat+MLP, improvement", "KoNViD-1k, CNN+CNN", -0.28, None),
+    ("a2inet-5", "CAGI, improvement", "LIVE-VQC, ViT+ViT", 7.29, None),
     ("a2inet-6", "FGIN, Q→S", "LIVE-VQC, S+M", 0.8794, None),
     ("a2inet-7", "Proposed (S+M), FE, GI", "KoNViD-1k, SRCC", 0.8751, None),
 ]
@@ -100,9 +100,10 @@ def test_load_table__published_values_equal_the_papers(
     [
         ("li-3", (234, 208)),
         ("li-4", (1200, 585, 1323)),
-        ("li-13", (234, 1200, 208, 585, 1142)),
-        ("li-14", (234, 1200, 208, 585, 1142)),
-        ("li-15", (234, 1200, 208, 585, 1142)),
+        ("li-5", (7400, 3500)),
+        ("li-13", (234, 1200, 208, 585, 1323)),
+        ("li-14", (234, 1200, 208, 585, 1323)),
+        ("li-15", (234, 1200, 208, 585, 1323)),
         ("a2inet-2", (208, 234, 585, 1142, 1200)),
     ],
 )
@@ -117,7 +118,8 @@ def test_load_table__published_averages_follow_from_the_published_values(
         if not np.isnan(values).any():
             for measure in (0, 1):
                 *own, average = values[measure::2]
-                assert np.average(own, weights=weights) == pytest.approx(average, abs=4e-3), heading.name
+                near = 1.01e-4 if name in ("li-5", "li-13", "li-14", "li-15") else 4e-3
+                assert np.average(own, weights=weights) == pytest.approx(average, abs=near), heading.name
 
 
 def test_load_table__a_ratio_has_cells_where_the_paper_prints_it() -> None:
@@ -134,6 +136,39 @@ def test_load_table__printed_distances_can_fail_their_tolerance() -> None:
     assert printed == [1.65e-5, 9.85e-6, 7.54e-5, 1.29e-6]
     assert table.tolerance["distance"] < min(printed)
     assert [cell.options.sample for cell in table.cells] == [22_946, None, 22_946, None]
+
+
+def cells_of(name: str, row: str) -> list[Cell]:
+    table = load_table(name)
+    return [cell for cell in table.cells if table.rows[cell.row].words == row]
+
+
+def test_load_table__a2inet_measures_one_model_for_one_printed_number() -> None:
+    # 0.8193 0.8031 … and 0.8207 0.7986 … are printed as SQ+SS and SQ+MS, Concat, and FE
+    for sets, model, column in (("SQ+SS", "S+S", "CNN+CNN"), ("SQ+MS", "S+M", "CNN+Fast")):
+        fused, extracted = cells_of("a2inet-4", sets), cells_of("a2inet-7", f"Proposed ({model}), FE")
+        assert [cell.published for cell in fused] == [cell.published for cell in extracted]
+        assert [cell.request for cell in fused] == [cell.request for cell in extracted]
+        columns = load_table("a2inet-5").columns
+        joined = [cell for cell in cells_of("a2inet-5", "Concat") if columns[cell.column].name == column]
+        # LIVE-VQC and KoNViD-1k, SRCC
+        assert [cell.published for cell in joined] == [cell.published for cell in fused[3::2]]
+        assert [cell.request for cell in joined] == [cell.request for cell in fused[3::2]]
+
+
+@pytest.mark.parametrize("row", ["Concat+MLP", "CAGI"])
+def test_load_table__a2inet_improvements_follow_from_the_medians(row: str) -> None:
+    plain, better, gains = (cells_of("a2inet-5", name) for name in ("Concat", row, f"{row}, improvement"))
+    assert len(plain) == 16
+    for first, second, gain in zip(plain, better, gains, strict=True):
+        assert first.published
+        assert second.published
+        assert gain.published
+        assert gain.request
+        percent = 100 * (second.published.value / first.published.value - 1)
+        # the paper cuts some of them: 2.0174 is printed as 2.01
+        assert gain.published.value == pytest.approx(percent, abs=0.0075)
+        assert gain.options.requests(gain.request) == (first.request, second.request)
 
 
 def test_published__parses_numbers_as_papers_print_them() -> None:
@@ -234,3 +269,39 @@ def test_load_table__tables_of_papers_name_the_mapping_of_the_paper(name: str) -
         if cell.request and cell.measure in ("plcc", "rmse")
     ]
     assert DEFAULT_MAPPING not in mapped
+
+
+def test_load_table__takes_another_recipe_and_protocol() -> None:
+    table = load_table("li-6", recipe="li", protocol="video")
+    fits = [cell.request for cell in table.cells[:3] if cell.request]
+    # the columns with a recipe of their own keep it
+    assert [one.recipe for one in fits[:2]] == [one.recipe for one in first_fits("li-6")[:2]]
+    assert (fits[2].recipe, {one.protocol for one in fits}) == ("li", {"video"})
+    assert table.caption.endswith(
+        " Run with recipe li in place of li-released. Run with protocol video in place of stored."
+    )
+    assert load_table("li-6", recipe=None) == load_table("li-6")
+    with pytest.raises(DatasetError, match="unknown recipe 'lii': did you mean li"):
+        load_table("li-3", recipe="lii")
+    with pytest.raises(
+        ArgumentError, match=r"'li-figure-7.toml' has no recipe in \[run\]; leave out --recipe"
+    ):
+        load_table("li-figure-7", recipe="li")
+
+
+def first_fits(name: str) -> list[TableFit]:
+    return [cell.request for cell in load_table(name).cells[:3] if cell.request]
+
+
+def test_load_table__captions_name_lists_sizes_and_conflicts() -> None:
+    for number in ("4", "7", "8", "9", "11", "13", "14", "15"):
+        assert "1142" in load_table(f"li-{number}").caption, number
+        assert "1323" in load_table(f"li-{number}").caption, number
+    for name, words in {
+        "li-7": "366, 539 and 399 videos, and 427, 566 and 448 as printed",
+        "li-8": "68 videos (82 in the list of 1323), where 81 are printed, and gaming 135 (161)",
+        "li-9": "1469 videos are low and 1458 high, and 1558 and 1550 as printed",
+        "fang-4": 'the "training configuration of Frame-Level" for sample-16, whose batch is 128',
+        "fang-5": "drawn anew in each epoch",
+    }.items():
+        assert words in load_table(name).caption

@@ -61,6 +61,15 @@ def test_run_table__fits_differences_and_paired_tests(
     assert value(result, 0) == pytest.approx(np.median(gru))
     assert result.cells[0].difference == pytest.approx(np.median(gru) - 0.5)
     assert value(result, 1) == pytest.approx(np.mean(gru) - np.mean(plain))
+    gain = {
+        "name": "gain",
+        "head": "no-time",
+        "kind": "improvement",
+        "improvement": {"against": {"head": "avg-gru"}},
+    }
+    gained = make_table([gain], [{"name": "gain", "measure": "gain"}])
+    expected = 100 * (np.median(gru) - np.median(plain)) / np.median(plain)
+    assert value(filled(gained, stores, tmp_path), 0) == pytest.approx(expected)
     paired = make_table(
         [{"name": "p", "head": "avg-gru", "kind": "paired", "paired": against}],
         [{"name": "p", "measure": "p"}],
@@ -152,6 +161,30 @@ def test_run_table__groups_of_videos_over_data_sets(
     assert value(result, 1) == pytest.approx(value(result, 3))
     assert np.isnan(value(result, 2))
     assert "1 of 1 splits have no value" in " ".join(notes(result))
+    data = "on konvid (48 videos of made), live-vqc (48 videos of made)."
+    assert f"Measured: 3 of 4 cells, {data}" in notes(result)
+
+
+def test_run_table__subsets_calibrate_labels_and_scores(
+    make_table: MakeTable, stores: Path, tmp_path: Path
+) -> None:
+    subset = {"by": "resolution", "name": "720p", "calibration": "inlsa"}
+    row = {"name": "all", "kind": "subset", "subset": subset}
+    run = {"datasets": ["konvid", "live-vqc"], "head": "mdtvsfa", "recipe": "li-released", "splits": 1}
+    table = make_table([row], run=run)
+    actual = value(filled(table, stores, tmp_path), 0)
+    with (tmp_path / "konvid+live-vqc-resnet18-mdtvsfa" / "predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["part"] == "test"]
+
+    def calibrated(row: dict[str, str], key: str) -> float:
+        y = float(row[key])
+        if row["video"].startswith("konvid/"):
+            return 5 - 4 * (-0.0993 + 1.1241 * (5 - y) / 4)
+        return 5 - 4 * (0.0253 + 0.7132 * (100 - y) / 100)
+
+    mos, scores = ([calibrated(row, key) for row in rows] for key in ("mos", "prediction"))
+    assert actual == pytest.approx(spearmanr(mos, scores).statistic)
+    assert actual != pytest.approx(sroccs(tmp_path / "konvid+live-vqc-resnet18-mdtvsfa")[0])
 
 
 def test_run_table__a_cell_that_fails_does_not_stop_the_others(
@@ -197,6 +230,11 @@ def test_average__weighs_each_cell_by_its_measured_videos() -> None:
         CellResult(cell, Measured.of(summary(0.5970, 20), "srocc")),
     ]
     assert round(average(peers).spread.mean, 4) == 0.8300
+    # Table V of Li et al. with its own counts, 7.4k and 3.5k
+    printed = [
+        CellResult(cell, Measured(Summary.of([one]), of)) for one, of in ((0.8518, 7400), (0.7718, 3500))
+    ]
+    assert round(average(printed).spread.mean, 4) == 0.8261
     mapped = [
         CellResult(cell, Measured(Summary.of([0.9]), count, plain=Summary.of([plain])))
         for count, plain in ((30, 0.8), (20, 0.7))
@@ -223,6 +261,19 @@ def test_run_table__plcc_without_a_mapping_is_next_to_the_mapped_one(
     assert any("‡ measured on fewer than 20 test videos per split" in line for line in notes(result))
     assert "[" not in cell_text(srocc, 3)
     assert any("[without a mapping]" in line for line in notes(result))
+
+
+def test_check__tables_of_p_values_have_a_tolerance() -> None:
+    from vqafeat.paper_tables.load import load_table
+
+    for name, cells in (("fang-6", 36), ("fang-7", 12)):
+        table = load_table(name)
+        for shift, beyond in ((0.0, 0), (0.6, cells)):
+            measured = [
+                Measured(Summary.of([cell.published.value + shift])) for cell in table.cells if cell.published
+            ]
+            result = TableResult(table, tuple(map(CellResult, table.cells, measured)))
+            assert (check(result)[0], len(check(result)[1])) == (cells, beyond)
 
 
 # --- recorded predictions

@@ -1,6 +1,8 @@
 """The network's outputs, start and file; its losses against SciPy and the equations in float64."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,14 +12,17 @@ from scipy.stats import norm
 from torch import nn
 from torch.autograd import gradcheck
 from torch.nn.functional import softplus
+from torchvision.models import VisionTransformer
 
 from tests.helpers.image_sets import TinyResNet
+from tests.helpers.networks import stirred
 from vqafeat.backbones import BACKBONES
-from vqafeat.backbones.base import IMAGENET_MEAN, IMAGENET_STD
+from vqafeat.backbones.base import IMAGENET_MEAN, IMAGENET_STD, gap_gsp
 from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.pretraining.data_parallel import DataParallel
 from vqafeat.pretraining.network import (
+    QualityNetwork,
     fidelity_loss,
     pair_loss,
     preference,
@@ -117,13 +122,55 @@ def test_weights_of__give_the_features_of_the_trained_backbone(tmp_path: Path) -
     torch.testing.assert_close(actual, expected)
 
 
+def small_vit(side: int) -> VisionTransformer:
+    torch.manual_seed(2)
+    vit = VisionTransformer(
+        image_size=side, patch_size=16, num_layers=2, num_heads=2, hidden_dim=24, mlp_dim=40
+    )
+    return cast(VisionTransformer, stirred(vit))
+
+
+def test_quality_network__of_a_vit_averages_torchvisions_patches() -> None:
+    whole, images = small_vit(32), torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
+    seen = list[torch.Tensor]()
+    whole.encoder.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    whole(
+        (images.movedim(3, 1) / 255 - torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
+        / torch.tensor(IMAGENET_STD).view(3, 1, 1)
+    )
+    network = QualityNetwork(small_vit(32), 7)
+    # without the class token
+    expected = seen[0][:, 1:].mean(1) @ network.fc.weight.T
+    mean, std = network(images)
+    torch.testing.assert_close(mean, expected[:, 0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(std, softplus(expected[:, 1]), atol=1e-5, rtol=1e-5)
+
+
+def test_weights_of__a_vit_at_another_size_give_its_features(tmp_path: Path) -> None:
+    network = QualityNetwork(small_vit(32), 0).train()
+    images = torch.randint(0, 256, (2, 48, 80, 3), dtype=torch.uint8)
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
+    sum(output.sum() for output in network(images)).backward()
+    assert all(one.grad is not None for one in network.parameters())
+    optimiser.step()
+    save_file(dict(weights_of(network)), tmp_path / "iqa.safetensors")
+    backbone = replace(BACKBONES.get("iqa-vit-b16"), build=lambda: small_vit(32), channels={"encoder": 24})
+    loaded = load_network(backbone, str(tmp_path / "iqa.safetensors"))
+    extracted = backbone.with_feature_layers(loaded.network, ("encoder",))
+    scaled = (images.movedim(3, 1) / 255 - network.mean) / network.std
+    with torch.inference_mode():
+        means = gap_gsp(extracted(scaled)["encoder"])[:, :24]
+        torch.testing.assert_close(network.fc(means)[:, 0], network(images)[0])
+
+
 def test_quality_backbone__refuses_networks_without_a_quality_name() -> None:
     assert quality_backbone("resnet50").name == quality_backbone("iqa-resnet50").name == "iqa-resnet50"
+    assert quality_backbone("vit-b16").name == "iqa-vit-b16"
     with pytest.raises(
         ArgumentError,
-        match=r"--backbone vit-b16 cannot be pre-trained; name one of resnet18, resnet34, resnet50",
+        match=r"--backbone swin3d-t cannot be pre-trained; name one of resnet18, resnet34, resnet50, vit-b16",
     ):
-        quality_backbone("vit-b16")
+        quality_backbone("swin3d-t")
 
 
 torch.manual_seed(0)

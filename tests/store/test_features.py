@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from tests.helpers.fits import files_of, small_fit
 from tests.helpers.stores import MakeStore, tiny_features, tiny_sequences
+from vqafeat.backbones.base import ClipRule
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.store import FeatureStore
 from vqafeat.store.features import (
@@ -83,6 +85,37 @@ def test_fuse__joins_at_shared_frames() -> None:
     assert fuse([second, first], "v").values.tolist() == [[10, 11, 1], [30, 31, 3]]
     assert fuse([first, second], "v").values.dtype == np.float16
     assert fuse([first, rows([[7]], [2], np.float32)], "v").values.dtype == np.float32
+
+
+def released_fusion(length: int) -> list[tuple[int, int]]:
+    """(frame of the spatial row, number of the motion row) of `CNNfeatures_Fusion.py` for a length."""
+    block = torch.linspace(0, min(length, 64) - 1, 32).long().tolist()
+    starts = range(0, length - 64, 64)
+    frames = [start + index for start in starts for index in block]
+    last = [length - min(length, 64) + index for index in block]
+    frames += [frame for frame in last if frame >= 64 * len(starts)]
+    return list(zip(frames, range(len(frames)), strict=True))
+
+
+@pytest.mark.parametrize("first", ["spatial", "motion"])
+def test_fuse__equals_the_released_fusion_for_every_length(first: str) -> None:
+    for length in range(1, 331):
+        expected = np.array(released_fusion(length))
+        spatial = VideoFeatures(
+            np.arange(length, dtype=np.float32)[:, None], np.arange(length, dtype=np.int32)
+        )
+        motion = VideoFeatures(expected[:, 1:].astype(np.float32), motion_frames(length))
+        fused = fuse([spatial, motion] if first == "spatial" else [motion, spatial], "v")
+        np.testing.assert_array_equal(fused.values, expected if first == "spatial" else expected[:, ::-1])
+
+
+def motion_frames(length: int) -> npt.NDArray[np.int32]:
+    """The frames of the rows that an extraction of slowfast-fast stores."""
+    rule, rows = ClipRule(64, 32, 32), list[int]()
+    starts = [*range(0, length - 64, 64), max(length - 64, 0)]
+    for number, start in enumerate(starts):
+        rows += [frame for _, frame in rule.rows(start, min(length, 64), 64 * number)]
+    return np.array(rows, np.int32)
 
 
 def test_fuse__refuses_sets_without_a_shared_frame() -> None:

@@ -1,12 +1,14 @@
 """Training recipes against the released code and the papers."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from vqafeat.errors import ArgumentError, UnknownNameError, VqafeatError
+from vqafeat.heads.base import build_head
 from vqafeat.losses.base import LossOptions
 from vqafeat.training.config import RECIPES, SCHEDULES, FitConfig, Recipe
 
@@ -101,7 +103,7 @@ def test_recipes__equal_those_of_the_papers() -> None:
             recipe.label_scaling,
             recipe.schedule,
         )
-        for name in ("mdtvsfa", "li-released", "li", "li-rescaled", "fang", "a2inet")
+        for name in ("mdtvsfa", "li-released", "li", "li-rescaled", "li-rescaled-released", "fang", "a2inet")
         for recipe in [RECIPES.get(name)]
     }
     assert rows == {
@@ -109,6 +111,7 @@ def test_recipes__equal_those_of_the_papers() -> None:
         "li-released": (5e-4, 32, 40, "plcc+srcc", "none", "step"),
         "li": (5e-4, 32, 40, "plcc+srcc", "unit-of-training", "step"),
         "li-rescaled": (5e-4, 32, 40, "l1", "unit-of-dataset", "step"),
+        "li-rescaled-released": (5e-4, 32, 40, "l1", "unit-of-dataset", "step"),
         "fang": (1e-5, 128, 2000, "l1", "largest-of-dataset", "none"),
         "a2inet": (2e-5, 8, 40, "l1+rank", "unit-of-training", "none"),
     }
@@ -120,6 +123,8 @@ def test_recipes__equal_those_of_the_papers() -> None:
     )
     assert {name for name in RECIPES if RECIPES.get(name).multi_dataset == "pooled"} == {"li-rescaled"}
     assert {RECIPES.get(name).select for name in RECIPES} == {"validation"}
+    # no paper and no released code starts scores at the mean label
+    assert {name for name in RECIPES if RECIPES.get(name).start_at_mean} == {"default", "demo"}
 
 
 def test_overridden__refuses_a_change_that_nothing_reads() -> None:
@@ -205,6 +210,34 @@ def test_fit_config_epochs__follow_the_recipe_unless_overridden() -> None:
 def test_fit_config__checks_itself(values: dict[str, Any], message: str) -> None:
     with pytest.raises(VqafeatError, match=message):
         FitConfig(**values)
+
+
+@pytest.mark.parametrize("head", ["mdtvsfa", "mdtvsfa-transformer"])
+def test_fit_config__learns_as_many_parameters_of_equation_13(head: str) -> None:
+    # Li et al.: four in print; the last linear layer of VQAmodel.py is frozen
+    for recipe, options, count in (
+        ("li", {}, 4),
+        ("li-released", {}, 2),
+        ("li", {"four_parameters": False}, 2),
+    ):
+        config = FitConfig(head=head, recipe=recipe, options=options)
+        built = build_head(head, 6, config.head_options)
+        logistic = [*built.steepen.parameters(), *built.stretch.parameters()]
+        assert sum(one.requires_grad for one in logistic) == count
+    assert "four_parameters" not in FitConfig(recipe="li").head_options
+
+
+def test_fit_config__given_options_replace_those_of_the_recipe() -> None:
+    config = FitConfig(head="mdtvsfa", recipe="li-rescaled-released")
+    assert config.head_options["learn_lines"] is False
+    learnt = replace(config, options={"learn_lines": True})
+    assert learnt.head_options == replace(learnt, options=learnt.head_options).head_options
+    assert learnt.head_options["learn_lines"] is True
+    # not an option of version 1, whose runs keep their digest
+    assert "learn_lines" not in FitConfig(head="mdtvsfa", options={"learn_lines": True}).head_options
+    assert "head_options" not in config.resolved_recipe.as_dict()
+    with pytest.raises(ArgumentError, match="recipe 'li' has no value 'head_options'; it has learning_rate"):
+        RECIPES.get("li").overridden({"head_options": {}})
 
 
 def test_recipe__reads_and_stores_the_names_of_version_1() -> None:

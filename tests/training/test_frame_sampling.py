@@ -130,7 +130,6 @@ def test_rate__of_the_video_itself_keeps_all_frames_of_rounded_times() -> None:
 
 def test_rate__of_very_short_videos() -> None:
     assert rows_of("rate-5", 1, [3.0]) == [0]
-    assert rows_of("rate-5", 2, [0.0, 0.0]) == [0]
     assert rows_of("rate-10", 2, [0.0, 0.1]) == [0, 1]
 
 
@@ -146,6 +145,8 @@ def test_rate__refuses_videos_without_usable_times() -> None:
         match=r"sampling is 'rate-25', but the times of the frames of 'clip.mp4' go back behind row 1; mend",
     ):
         rows_of("rate-25", 3, [0.0, 0.2, 0.1])
+    with pytest.raises(StoreError, match=r"the times of the frames of 'clip.mp4' are all 0; mend that"):
+        rows_of("rate-25", 3, [0.0, 0.0, 0.0])
 
 
 @pytest.mark.parametrize(

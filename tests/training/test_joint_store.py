@@ -24,7 +24,7 @@ from vqafeat.heads.base import build_head
 from vqafeat.losses.base import build_loss
 from vqafeat.splits import Split
 from vqafeat.store.features import load_features
-from vqafeat.training.config import Recipe
+from vqafeat.training.config import FitConfig, Recipe
 from vqafeat.training.joint_store import JointStore, joint_splits
 from vqafeat.training.run import Run
 from vqafeat.training.trainer import SplitTrainer
@@ -147,6 +147,30 @@ def test_split_trainer__one_step_is_adam_on_the_combined_loss(make_store: MakeSt
             torch.testing.assert_close(moved[large], -0.02 * parameter.grad[large].sign(), atol=1e-4, rtol=0)
 
 
+def test_li_rescaled_released__is_the_released_linear_scale(make_store: MakeStore) -> None:
+    sequences = load_features(mixture(make_store), "tiny")
+    split = Split((*range(3), 20, 21, 22), (), splits()[0].test)
+    options = {**OPTIONS, "datasets": "tiny+other"}
+    config = FitConfig("tiny", "mdtvsfa", options, "li-rescaled-released", {"epochs": 1})
+    assert (config.resolved_recipe.batch_size, config.resolved_recipe.multi_dataset) == (32, "losses")
+    loop = train(sequences, split, "mdtvsfa", config.head_options, config.resolved_recipe, 3)
+    loss = next(loop).loss
+    torch.manual_seed(3)
+    head, losses = build_head("mdtvsfa", 6, options), list[float]()
+    # VQAloss.py: the L1 of each data set over its range; VQAmodel.py: frozen lines to its own labels
+    for everything, rows in ((sequences.mos[:20], range(3)), (sequences.mos[20:], range(20, 23))):
+        values = [torch.tensor(sequences.features[row]).float() for row in rows]
+        quality = torch.stack([head.inner(value, torch.tensor([len(value)]))[0] for value in values])
+        mapped = 1 / (1 + np.exp(-(2 / (1 + np.exp(-quality.detach().numpy())) - 1) * np.sqrt(3)))
+        aligned = np.ptp(everything) * mapped + everything.min()
+        losses.append(float(np.abs(aligned - sequences.mos[list(rows)]).mean() / np.ptp(everything)))
+    assert loss == pytest.approx(np.average(losses, weights=np.exp(losses)), abs=1e-6)
+    with pytest.raises(StopIteration) as end:
+        next(loop)
+    weights = end.value.value.weights
+    assert (weights["slopes"].tolist(), weights["offsets"].tolist()) == ([1, 1], [0, 0])
+
+
 def test_fit__scores_and_measures_each_data_set_on_its_scale(make_store: MakeStore, tmp_path: Path) -> None:
     source = mixture(make_store)
     run = mixed_fit(source, tmp_path / "run", jobs=1)
@@ -223,6 +247,17 @@ def test_fit__li_rescaled_trains_as_on_one_data_set(make_store: MakeStore, tmp_p
     model = Model.load(run.path, scale_of="other")
     rows = [row for row in run.predictions if row.video == "other/clip,7.mp4" and row.part == "test"]
     assert model.score(tiny_features(7), 0) == pytest.approx(rows[0].score, abs=1e-5)
+
+
+def test_fit__li_rescaled_released_stores_the_frozen_lines(make_store: MakeStore, tmp_path: Path) -> None:
+    changes = {"recipe": "li-rescaled-released", "overrides": {"epochs": 2, "batch_size": 4}}
+    run = mixed_fit(mixture(make_store), tmp_path / "run", jobs=1, **changes)
+    assert (run.config.options["datasets"], run.config.options["learn_lines"]) == ("tiny+other", False)
+    model = Model.load(run.path, scale_of="other")
+    rows = [row for row in run.predictions if row.video == "other/clip,7.mp4" and row.part == "test"]
+    assert model.score(tiny_features(7), 0) == pytest.approx(rows[0].score, abs=1e-5)
+    (head,) = model.heads
+    assert (head.state_dict()["slopes"].tolist(), head.state_dict()["offsets"].tolist()) == ([1, 1], [0, 0])
 
 
 def test_fit__refuses_what_several_data_sets_do_not_allow(make_store: MakeStore, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.fits import SPLITS, files_of, small_fit
+from tests.helpers.fits import FAST, SPLITS, files_of, small_fit
 from tests.helpers.stores import MakeStore
 from vqafeat.errors import ArgumentError
 from vqafeat.training import checkpoint, parallel
@@ -184,3 +184,27 @@ def test_fit__resumes_what_another_device_grouped_otherwise(
         assert run.kept_epochs == whole.kept_epochs
         for one, other in zip(run.predictions, whole.predictions, strict=True):
             assert one.score == pytest.approx(other.score, abs=1e-4)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_fit__ctrl_c_keeps_the_epochs_that_were_trained(
+    make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_COPIES", 0.0)  # workers keep their second
+    fits: dict[str, Any] = {"overrides": {**FAST["overrides"], "epochs": 100}}
+    reported: list[tuple[int, int]] = []
+
+    def ctrl_c(split: int, record: EpochRecord) -> None:
+        reported.append((split, record.epoch))
+        if len(reported) == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        small_fit(make_store(), tmp_path / "run", jobs=jobs, progress=ctrl_c, **fits)
+    saved = {path.name: path for path in (tmp_path / "run" / "state").iterdir()}
+    if jobs == 1:
+        assert len(torch.load(saved["split-00.pt"], weights_only=True)["curve"]) >= 19
+    assert saved != {}  # a worker may have finished its split by then
+    run = small_fit(make_store(), tmp_path / "run", **fits)
+    whole = small_fit(make_store(), tmp_path / "whole", **fits)
+    assert files_of(run.path) == files_of(whole.path)

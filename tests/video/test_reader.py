@@ -317,6 +317,34 @@ def test_video_reader__gives_the_written_frames_and_times(tmp_path: Path) -> Non
     assert source["constant_frame_rate"] is False
 
 
+@pytest.mark.parametrize(
+    ("stamps", "problem"),
+    [
+        ([0, 0, 0, 0], "are all 0"),
+        ([0, 40, 20, 60], "go back behind frame 1"),
+        ([0, 40, 40, 80], None),  # a single repeated stamp
+        ([7], None),
+    ],
+)
+def test_source__says_that_time_stamps_are_no_times(
+    tmp_path: Path, stamps: list[int], problem: str | None
+) -> None:
+    milliseconds = Fraction(1, 1000)
+    with av.open(tmp_path / "a.mkv", "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "bgr0"
+        stream.codec_context.time_base = milliseconds
+        for number, (rgb, stamp) in enumerate(zip(noise_frames(len(stamps)), stamps, strict=True)):
+            picture = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="bgr0")
+            picture.pts, picture.time_base = 40 * number, milliseconds
+            for packet in stream.encode(picture):
+                packet.pts, packet.dts, packet.time_base = stamp, number - len(stamps), milliseconds
+                container.mux(packet)
+    frames, source = read(tmp_path / "a.mkv")
+    assert source.get("bad_times") == problem
+    assert (np.diff([frame.seconds for frame in frames]) > 0).all()
+
+
 @pytest.mark.parametrize(("width", "height"), [(63, 47), (64, 47), (63, 48), (1, 1)])
 def test_video_reader__keeps_odd_sizes(tmp_path: Path, width: int, height: int) -> None:
     written = noise_frames(2, width, height)

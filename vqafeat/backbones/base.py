@@ -148,7 +148,24 @@ class Backbone:
         return self.variants[name]
 
 
-BACKBONES: Registry[Backbone] = Registry("backbone")
+TIMM = "timm/"  # prefix of the names of timm's models
+
+
+class _Backbones(Registry[Backbone]):
+    """Registered backbones, and all models of timm, which are described on use and not listed."""
+
+    def get(self, name: str) -> Backbone:
+        if not name.startswith(TIMM):
+            return super().get(name)
+        from vqafeat.backbones.timm_models import timm_backbone
+
+        return timm_backbone(name)
+
+    def __contains__(self, name: str) -> bool:
+        return name.startswith(TIMM) or name in iter(self)
+
+
+BACKBONES = _Backbones("backbone")
 
 
 POOLING = "GAP ‖ unbiased GSP (0 for a 1x1 map)"

@@ -69,7 +69,9 @@ def fused(network: nn.Module) -> nn.Module:
     Args:
         network: in eval mode and traceable by torch.fx, unless it has no ReLU and no batch norm; not changed.
     """
-    if not any(type(module) in (*_NORMS, *_ACTIVATIONS) for module in network.modules()):
+    if not getattr(network, "is_traceable", True) or not any(
+        type(module) in (*_NORMS, *_ACTIVATIONS) for module in network.modules()
+    ):
         return network
     tracer = _Tracer()
     graph = tracer.trace(network)

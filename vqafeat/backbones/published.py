@@ -17,6 +17,11 @@ class TorchvisionWeights:
     enum: str
     name: str
 
+    @property
+    def url(self) -> str:
+        """The file's address."""
+        return str(resolve_name(self.enum)[self.name].url)
+
     def get_state_dict(self, **options: Any) -> Any:
         """Return the tensors, with the first part of the file's hash checked."""
         return resolve_name(self.enum)[self.name].get_state_dict(**options)
@@ -66,4 +71,18 @@ class PackagedWeights:
         return torch.load(BytesIO(data), map_location="cpu", weights_only=True)
 
 
-WeightsSource = TorchvisionWeights | UrlWeights | PackagedWeights
+@dataclass(frozen=True)
+class TimmWeights:
+    """Published weights of a model of timm, fetched once into the cache of its hub."""
+
+    name: str
+
+    def get_state_dict(self, **_options: Any) -> Any:
+        """Return the tensors under timm's names; code in the file is never run."""
+        import timm  # built before, so it is installed
+
+        model = self.name.removeprefix("timm/")
+        return timm.create_model(model, pretrained=True).state_dict()
+
+
+WeightsSource = TorchvisionWeights | UrlWeights | PackagedWeights | TimmWeights

@@ -4,6 +4,7 @@ import pickle
 import re
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 
 from vqafeat.backbones.base import Backbone
 from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.io import file_sha256, write_bytes
+from vqafeat.remote import cache_folder, is_offline
 
 _WRAPPERS = ("state_dict", "model_state")  # training scripts; pytorchvideo
 _CONNECT_SECONDS = 20.0
@@ -115,7 +118,24 @@ def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
         described = f"file {Path(weights).name}"
     network.eval().requires_grad_(False)
     digest = state_digest(_used(network.state_dict(), backbone))
+    if described.startswith("file "):
+        _remember(Path(weights), digest)
     return LoadedNetwork(backbone, network, described, digest, trained)
+
+
+def _remember(path: Path, digest: str) -> None:
+    """Note in the cache where a file of weights is, by the digest of its tensors and its own."""
+    # without a note, the file has to be named again
+    with suppress(OSError):
+        for name in (digest, file_sha256(path)):
+            write_bytes(cache_folder("weights") / name, str(path.absolute()).encode())
+
+
+def remembered_weights(digest: str) -> Path | None:
+    """Return the file of weights that was named before and has this digest, or a digest that starts so."""
+    notes = sorted(cache_folder("weights").glob(f"{digest}*")) if digest else []
+    files = (Path(note.read_text()) for note in notes)
+    return next((path for path in files if path.is_file()), None)
 
 
 def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
@@ -126,6 +146,16 @@ def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
         files = f" ({backbone.files})" if backbone.files else ""
         raise WeightsError(f"'{name}' has no published weights that could be fetched{files}; {other}.")
     what = f"published weights {published.name} of '{name}'"
+    # weights of other sources are checked by them, and nothing is fetched from an installed package
+    url = str(getattr(published, "url", ""))
+    if url and not (Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name).is_file():
+        stated = re.search(r"-([0-9a-f]{8,})\.", Path(url).name)
+        begins = stated.group(1) if stated else ""
+        file = remembered_weights(begins)
+        if file is not None and file_sha256(file).startswith(begins):
+            return read_state_dict(file)
+        if is_offline():
+            raise WeightsError(f"{what} are not in the cache, and --offline fetches nothing; {other}.")
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_CONNECT_SECONDS)
     try:

@@ -5,6 +5,7 @@ from vqafeat.datasets.dataset import SPLIT_NAMES, Dataset, FileRules, RawGeometr
 from vqafeat.datasets.load import default_root, load_dataset
 from vqafeat.datasets.locate import locate_videos
 from vqafeat.datasets.manifest import load_manifest, manifest_names
+from vqafeat.datasets.unlabelled import load_videos
 
 __all__ = [
     "SPLIT_NAMES",
@@ -15,6 +16,7 @@ __all__ = [
     "default_root",
     "load_dataset",
     "load_manifest",
+    "load_videos",
     "locate_videos",
     "manifest_names",
 ]

@@ -1,9 +1,9 @@
-"""Data sets: labelled videos, and how their files are found and read."""
+"""Data sets: videos with or without labels, and how their files are found and read."""
 
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -111,6 +111,7 @@ class Video:
 
     Attributes:
         name: canonical name, a relative POSIX path, unique in the data set: the key in the store.
+        mos: the label; NaN if the video is not labelled.
         content: group of the videos that show the same scene; the video's name if it has no group.
         split: official part, one of SPLIT_NAMES; None if the data set publishes none.
         path: the file, once located.
@@ -125,12 +126,13 @@ class Video:
     path: VideoFile | None = None
     raw: RawGeometry | None = None
     listed_path: Path | None = None
+    labelled: bool = True
 
     def __post_init__(self) -> None:
         where = f"video '{self.name}'"
         if not is_relative_path(self.name):
             raise DatasetError(f"video name '{self.name}' has to be a relative POSIX path such as 'a/1.mp4'.")
-        if not math.isfinite(self.mos):
+        if self.labelled and not math.isfinite(self.mos):
             raise DatasetError(f"{where} has the label {self.mos}; labels are finite numbers.")
         if not self.content:
             raise DatasetError(f"{where} has an empty content; give the video's name if it has no group.")
@@ -141,13 +143,13 @@ class Video:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A list of labelled videos.
+    """A list of videos, all with labels or all without.
 
     Attributes:
         name: as people type it; also the name of its store.
         title: as papers write it.
         score_name: what a label is: "MOS", or "proxy score" in the demo data set.
-        mos_range: the published smallest and largest label.
+        mos_range: the published smallest and largest label; NaN without labels.
         videos: in the order of the label list.
         label_list: file that the labels were read from, for example "KoNViD-1kinfo.mat".
         digest: see `with_digest`.
@@ -155,6 +157,7 @@ class Dataset:
         stored_permutations: (video, run) zero-based indices into `videos`; each column is a permutation.
         scale: what the labels mean, for example "1 (bad) to 5 (excellent)"; may be empty.
         root: folder in which `extract` looks for videos that have no path.
+        note: what the label list's columns were taken for, where they are not the documented ones.
     """
 
     name: str
@@ -169,6 +172,7 @@ class Dataset:
     files: FileRules = field(default_factory=FileRules)
     scale: str = ""
     root: Path | None = field(default=None, compare=False)
+    note: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         where = f"data set '{self.name}'"
@@ -177,11 +181,15 @@ class Dataset:
         if twice := duplicates(video.name for video in self.videos):
             problem = f"'{self.label_list}' names {len(twice)} of them more than once: {summarize(twice)}"
             raise DatasetError(f"{where} of {len(self.videos)} videos: {problem}; keep one row per video.")
+        without = [video.name for video in self.videos if not video.labelled]
+        if len(without) not in (0, len(self.videos)):
+            problem = f"{len(without)} of its {len(self.videos)} videos have no label: {summarize(without)}"
+            raise DatasetError(f"{where}: {problem}; give all labels, or none.")
         low, high = self.mos_range
         if outside := [
             f"{video.name} ({video.mos:g})"
             for video in self.videos
-            if not low - MOS_TOLERANCE <= video.mos <= high + MOS_TOLERANCE
+            if video.labelled and not low - MOS_TOLERANCE <= video.mos <= high + MOS_TOLERANCE
         ]:
             problem = f"{len(outside)} of {len(self.videos)} labels are outside {low:g} to {high:g}"
             next_step = "correct them, or the range if they are on another scale"
@@ -192,8 +200,26 @@ class Dataset:
             raise DatasetError(f"{where}: {problem}; each column must hold 0 to {rows - 1} once.")
 
     def __repr__(self) -> str:
+        return f"{self.name}: {len(self.videos)} videos, {self.label_words}"
+
+    @property
+    def labelled(self) -> bool:
+        """Whether its videos have labels."""
+        return all(video.labelled for video in self.videos)
+
+    @property
+    def label_words(self) -> str:
+        """What the labels are, with their range."""
         low, high = self.mos_range
-        return f"{self.name}: {len(self.videos)} videos, {self.score_name} {low:g} to {high:g}"
+        return f"{self.score_name} {low:g} to {high:g}" if self.labelled else "no labels"
+
+    def require_labels(self) -> None:
+        """Raise a `DatasetError` if the videos have no labels."""
+        if not self.labelled:
+            problem = f"the {len(self.videos)} videos of '{self.name}' have no labels"
+            csv = f"write them to a CSV (video,mos) called '{self.name}.csv' in the folder of the videos"
+            again = "run `vqafeat extract` with it as --dataset: videos that are stored are not decoded again"
+            raise DatasetError(f"{problem}, from which heads learn; {csv}, and {again}.")
 
     def subset(self, rows: Sequence[int]) -> "Dataset":
         """Return the given rows, in that order; stored permutations keep their order among those rows."""
@@ -225,3 +251,19 @@ def are_permutations(indices: npt.NDArray[Any], rows: int) -> bool:
     if indices.ndim != 2 or len(indices) != rows:
         return False
     return bool((np.sort(indices, axis=0) == np.arange(rows)[:, None]).all())
+
+
+# key of a video's source: why its time stamps are no times, so that the stored ones are made up
+BAD_TIMES = "bad_times"
+
+
+def times_problem(
+    seconds: npt.NDArray[np.float64], source: Mapping[str, Any] | None = None, unit: str = "frame"
+) -> str:
+    """Return why the times of a video's frames cannot be used, by themselves or by the file's time stamps."""
+    if source and BAD_TIMES in source:
+        return str(source[BAD_TIMES])
+    steps = np.diff(seconds)
+    if len(back := np.flatnonzero(~(steps >= 0))):
+        return f"go back behind {unit} {back[0]}"
+    return f"are all {seconds[0]:g}" if len(steps) and not steps.any() else ""

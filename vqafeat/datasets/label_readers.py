@@ -2,12 +2,10 @@
 
 import csv
 import math
-import os
-import re
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ from zipfile import ZipFile
 import numpy as np
 import numpy.typing as npt
 
-from vqafeat.datasets.dataset import FileRules
 from vqafeat.errors import DatasetError
 from vqafeat.io import duplicates, read_text_limited, summarize
 from vqafeat.registry import Registry
@@ -42,10 +39,14 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LabelRows:
-    """All rows of a label list, and the permutations stored with it: zero-based row indices (video, run)."""
+    """All rows of a label list, and the permutations stored with it: zero-based row indices (video, run).
+
+    `note` says in one line what was taken for what, where the list does not have the documented columns.
+    """
 
     rows: tuple[LabelRow, ...]
     permutations: npt.NDArray[np.int64] | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,16 @@ def label_error(path: Path, message: str) -> DatasetError:
 
 
 def text_of(path: Path) -> str:
-    """Return the text of a label file, with or without a byte order mark."""
+    """Return the text of a label file in UTF-8, or in UTF-16 with a byte order mark."""
     try:
-        return read_text_limited(path, "utf-8-sig")
+        with path.open("rb") as file:
+            is_utf16 = file.read(2) in (BOM_UTF16_LE, BOM_UTF16_BE)
+        return read_text_limited(path, "utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         where = f"{error.reason} at byte {error.start}"
-        raise label_error(path, f"it is not UTF-8 text ({where}); save it as UTF-8 CSV") from error
+        raise label_error(
+            path, f"it is not {'UTF-16' if is_utf16 else 'UTF-8'} text ({where}); save it as UTF-8 CSV"
+        ) from error
     except OSError as error:
         message = f"it cannot be read ({error.strerror}); give the path of a file with --labels"
         raise label_error(path, message) from error
@@ -112,6 +117,7 @@ class TableOptions:
         split_column: column of the official part; `split_values` translates its cells, as {"True": "test"}.
         decimal: decimal mark of the labels.
         at_least: column → its smallest value; rows below it are left out.
+        leave_out: names, as in the column of videos, whose rows are left out.
     """
 
     video: Texts
@@ -122,6 +128,7 @@ class TableOptions:
     delimiter: str = ","
     decimal: str = "."
     at_least: Mapping[str, float] = field(default_factory=dict)
+    leave_out: Texts = ()
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or len(self.decimal) != 1:
@@ -129,9 +136,9 @@ class TableOptions:
             raise DatasetError(f"{marks} must be one character each.")
 
 
-def read_table(path: Path, delimiter: str = ",") -> Table:
-    """Return the table in a delimited file, without blank rows."""
-    (_, header), *rows = _lines(path, delimiter)
+def read_table(path: Path, delimiter: str = ",", text: str | None = None) -> Table:
+    """Return the table in a delimited file, or in its `text` if that is given, without blank rows."""
+    (_, header), *rows = _lines(path, delimiter, text_of(path) if text is None else text)
     if wide := [str(number) for number, cells in rows if any(cells[len(header) :])]:
         problem = f"{len(wide)} rows have more cells than columns: lines {summarize(wide)}"
         raise label_error(path, f"{problem}; quote cells that hold '{delimiter}'")
@@ -139,9 +146,9 @@ def read_table(path: Path, delimiter: str = ",") -> Table:
     return Table(tuple(header), tuple((number, (*cells, *padding)[: len(header)]) for number, cells in rows))
 
 
-def _lines(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
+def _lines(path: Path, delimiter: str, text: str) -> list[tuple[int, list[str]]]:
     """Return (line number, cells) of the header and of the rows that are not blank."""
-    reader = csv.reader(StringIO(text_of(path), newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         numbered = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
@@ -166,13 +173,18 @@ def column_of(table: Table, names: tuple[str, ...], path: Path) -> int:
 
 
 def _read_label_table(path: Path, options: TableOptions) -> LabelRows:
-    table = read_table(path, options.delimiter)
+    return labelled_rows(read_table(path, options.delimiter), path, options)
+
+
+def labelled_rows(table: Table, path: Path, options: TableOptions) -> LabelRows:
+    """Return the labels in a table that was read from `path`."""
     rows = list(table.rows)
     for name, least in options.at_least.items():
         column = column_of(table, (name,), path)
         values = parsed_scores(((line, cells[column]) for line, cells in rows), path)
         rows = [row for row, value in zip(rows, values, strict=True) if value >= least]
     video, mos = column_of(table, options.video, path), column_of(table, options.mos, path)
+    rows = [row for row in rows if row[1][video] not in options.leave_out]
     content = column_of(table, options.content, path) if options.content else None
     split = column_of(table, options.split_column, path) if options.split_column else None
     scores = parsed_scores(((line, cells[mos]) for line, cells in rows), path, options.decimal)
@@ -245,71 +257,6 @@ def _cell_text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return "" if value is None else str(value).strip()
-
-
-OWN_COLUMNS = ("video", "mos", "content", "split")
-
-
-@dataclass(frozen=True)
-class OwnOptions:
-    """The folder that paths such as `../a.mp4` start from; None refuses them, and absolute paths."""
-
-    root: Path | None = None
-
-
-def read_own(path: Path, options: OwnOptions) -> LabelRows:
-    """Return the rows of a user's CSV with the columns video,mos[,content,split]."""
-    header = _lines(path, ",")[0][1]
-    if set(header) - {"content", "split"} != {"video", "mos"}:
-        unknown = next((name for name in header if name not in OWN_COLUMNS), "")
-        near = get_close_matches(unknown.lower(), OWN_COLUMNS, n=1, cutoff=0.75)
-        hint = f" (did you mean '{near[0]}' by '{unknown}'?)" if near else ""
-        allowed = "a CSV of your own has the columns video,mos and, optionally, content and split"
-        raise DatasetError(
-            f"'{path}' has the columns {','.join(header)}{hint}; {allowed}, separated by commas."
-        )
-    content, split = ((name,) if name in header else () for name in ("content", "split"))
-    columns = TableOptions(video=("video",), mos=("mos",), content=content, split_column=split)
-    read = _read_label_table(path, columns)
-    return read if options.root is None else LabelRows(_named_by_path(read.rows, options.root.absolute()))
-
-
-def _named_by_path(rows: Sequence[LabelRow], root: Path) -> tuple[LabelRow, ...]:
-    """Return the rows; an absolute path, or one with '..', becomes the row's `path`, and names the video."""
-    paths, others = dict[str, Path](), set[str]()
-    for row in rows:
-        tidy = FileRules().canonical(row.raw_name) or ""
-        if tidy.startswith("/") or ".." in tidy.split("/"):
-            paths[row.raw_name] = root / re.sub("^/+", "/", tidy)
-        else:
-            others.add(tidy)
-    names = _names_of(paths, root, others)
-    return tuple(
-        replace(row, raw_name=names[row.raw_name], path=paths[row.raw_name]) if row.raw_name in paths else row
-        for row in rows
-    )
-
-
-def _names_of(paths: Mapping[str, Path], root: Path, others: Collection[str]) -> dict[str, str]:
-    """Return the part of each path below the root; for files outside of it, below the folder that they share.
-
-    Where a file outside would get the name of a video in the root, a parent of that folder is taken.
-    """
-    # only names leave out '..' this way: after a link it may lead elsewhere, so the file is opened as listed
-    normal = {raw: Path(os.path.normpath(path)) for raw, path in paths.items()}
-    root = Path(os.path.normpath(root))
-    names = {raw: str(path.relative_to(root)) for raw, path in normal.items() if path.is_relative_to(root)}
-    outside = {raw: path for raw, path in normal.items() if raw not in names}
-    taken = {*others, *names.values()}
-    shared = Path(os.path.commonpath([path.parent for path in outside.values()] or [root]))
-    for folder in (shared, *shared.parents):
-        new_names = {raw: str(path.relative_to(folder)) for raw, path in outside.items()}
-        if taken.isdisjoint(new_names.values()):
-            break
-    return {**names, **new_names}
-
-
-LABEL_READERS.add("own", LabelReader(OwnOptions, read_own))
 
 
 def read_lines(path: Path, _options: NoOptions) -> LabelRows:

@@ -8,14 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from vqafeat.datasets.dataset import MOS_TOLERANCE, Dataset, Video, with_digest
-from vqafeat.datasets.label_readers import LABEL_READERS, LabelRow, OwnOptions
+from vqafeat.datasets.label_readers import LABEL_READERS, LabelRow
 from vqafeat.datasets.manifest import LabelList, Manifest, load_manifest
+from vqafeat.datasets.own_table import OwnOptions
+from vqafeat.datasets.unlabelled import is_video_source, load_videos
 from vqafeat.errors import DatasetError
-from vqafeat.io import read_text_limited, summarize
+from vqafeat.io import summarize
 
 DATA_VARIABLE = "VQAFEAT_DATA"
 LABELS_FOLDER = "labels"
 CSV_COLUMNS = "video,mos[,content,split]"
+TABLE_ENDINGS = (".csv", ".tsv")
 # the data set of a CSV with such a name is named after its folder
 _GENERIC_STEMS = frozenset(
     {"mos", "label", "labels", "score", "scores", "data", "dataset", "metadata", "index", "list", "videos"}
@@ -26,7 +29,7 @@ _ListFile = tuple[LabelList, Path]  # the file of a label list
 
 def default_root(name_or_path: AnyPath) -> Path | None:
     """Return the default folder of a data set: that of its CSV or TOML, or VQAFEAT_DATA/<name>."""
-    if str(name_or_path).lower().endswith((".csv", ".toml")):
+    if str(name_or_path).lower().endswith((*TABLE_ENDINGS, ".toml")):
         return Path(name_or_path).parent
     data = os.environ.get(DATA_VARIABLE)
     return Path(data) / name_or_path if data else None
@@ -39,9 +42,10 @@ def load_dataset(
 
     Args:
         name_or_path: a shipped manifest's name, or the path of a .toml manifest or of a .csv with
-            video,mos[,content,split].
+            video,mos[,content,split]; for videos without labels, a folder, a glob or an address.
         root: folder of the label files and the videos; without it, that of `default_root`.
-        labels: a label file, several that belong together, or a folder to search instead of the root.
+        labels: a label file, several that belong together, the name of a list of the manifest, or a folder
+            to search instead of the root.
 
     Raises:
         UnknownNameError: no such data set is known.
@@ -49,14 +53,17 @@ def load_dataset(
     """
     name = str(name_or_path)
     folder = default_root(name) if root is None else Path(root)
-    if name.lower().endswith(".csv"):
+    if name.lower().endswith(TABLE_ENDINGS):
         if labels is not None:
             raise DatasetError(f"data set '{name}' is a CSV that holds the labels itself; drop --labels.")
         return with_digest(_load_csv(Path(name), folder or Path()))
-    is_path = isinstance(name_or_path, Path) or "/" in name or os.sep in name
-    if is_path and Path(name).is_dir():
-        next_step = f"give the path of its .csv ({CSV_COLUMNS}) or .toml"
-        raise DatasetError(f"data set '{name}' is a folder; {next_step}.")
+    if is_video_source(name) or (isinstance(name_or_path, Path) and name_or_path.is_dir()):
+        if labels is not None:
+            next_step = f"for videos with labels, give the path of a .csv ({CSV_COLUMNS}) or .toml"
+            raise DatasetError(
+                f"data set '{name}' is a folder of videos, so labels do not apply; {next_step}."
+            )
+        return load_videos([name_or_path])
     manifest = load_manifest(name)
     if labels is None:
         return with_digest(_read_lists(manifest, _search(manifest, folder), folder))
@@ -64,6 +71,8 @@ def load_dataset(
     if not files:
         problem = f"data set '{manifest.name}': labels is empty"
         raise DatasetError(f"{problem}; name a label file, or leave labels out to search for it.")
+    if named := tuple(entry for entry in manifest.labels if entry.name and [Path(entry.name)] == files):
+        return with_digest(_read_lists(manifest, _search(replace(manifest, labels=named), folder), folder))
     is_folder = len(files) == 1 and files[0].is_dir()
     lists = _search(manifest, files[0]) if is_folder else [_list_of(manifest, path) for path in files]
     return with_digest(_read_lists(manifest, lists, folder))
@@ -72,7 +81,8 @@ def load_dataset(
 def _load_csv(path: Path, root: Path) -> Dataset:
     if not path.is_file():
         next_step = f"give the path of a CSV with the columns {CSV_COLUMNS}"
-        raise DatasetError(f"data set '{path}' is not a file; {next_step}.")
+        problem = "is not a file" if path.exists() else "does not exist"
+        raise DatasetError(f"data set '{path}' {problem}; {next_step}.")
     folder = path.resolve().parent.name
     name = folder if folder and path.stem.lower() in _GENERIC_STEMS else path.stem
     entry = LabelList((path.name,), "own", OwnOptions(root.absolute()))
@@ -85,7 +95,7 @@ def _load_csv(path: Path, root: Path) -> Dataset:
 def _read_lists(manifest: Manifest, lists: Sequence[_ListFile], root: Path | None) -> Dataset:
     """Return the data set of label lists that belong together; its digest is left empty."""
     read = [LABEL_READERS.get(entry.reader).read(path, entry.options) for entry, path in lists]
-    wheres = [f"label list '{path.name}' of '{manifest.name}'" for _, path in lists]
+    wheres = [f"label list '{_list_name(*one)}' of '{manifest.name}'" for one in lists]
     parts = [
         _videos_of(manifest, entry, rows.rows, where)
         for (entry, _), rows, where in zip(lists, read, wheres, strict=True)
@@ -96,17 +106,22 @@ def _read_lists(manifest: Manifest, lists: Sequence[_ListFile], root: Path | Non
         score_name=manifest.score_name,
         mos_range=manifest.mos_range,
         videos=tuple(video for videos in parts for video in videos),
-        label_list=" + ".join(path.name for _, path in lists),
+        label_list=" + ".join(_list_name(entry, path) for entry, path in lists),
         digest="",
         raw=manifest.raw,
         stored_permutations=read[0].permutations if len(read) == 1 else None,
         files=manifest.files,
         scale=manifest.scale,
         root=root,
+        note=" ".join(filter(None, (rows.note for rows in read))),
     )
     for (entry, _), videos, where in zip(lists, parts, wheres, strict=True):
         _check_known(entry, videos, where)
     return dataset
+
+
+def _list_name(entry: LabelList, path: Path) -> str:
+    return f"{path.name}, list {entry.name}" if entry.name else path.name
 
 
 def _videos_of(
@@ -156,7 +171,7 @@ def _check_known(entry: LabelList, videos: Sequence[Video], where: str) -> None:
 
 
 def _list_of(manifest: Manifest, path: Path) -> _ListFile:
-    """Return the manifest's entry for a label file, or a new one for a CSV with the column `video`."""
+    """Return the manifest's entry for a label file, or a new one for a CSV or TSV of the user."""
     where = f"data set '{manifest.name}'"
     if not path.is_file():
         next_step = "give the path of a file with --labels"
@@ -164,10 +179,8 @@ def _list_of(manifest: Manifest, path: Path) -> _ListFile:
     for entry in manifest.labels:
         if path.name in [Path(file).name for file in entry.file]:
             return entry, path
-    if path.suffix.lower() == ".csv":
-        header = read_text_limited(path, "utf-8-sig", "replace").split("\n", 1)[0]
-        if "video" in header.strip().split(","):
-            return LabelList((path.name,), "own", OwnOptions()), path
+    if path.suffix.lower() in TABLE_ENDINGS:
+        return LabelList((path.name,), "own", OwnOptions()), path
     known = f"known are {', '.join(_file_names(manifest))}, or a CSV with the columns {CSV_COLUMNS}"
     raise DatasetError(f"{where} does not know the label file '{path.name}'; {known}.")
 

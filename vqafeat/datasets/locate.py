@@ -109,7 +109,7 @@ def index_videos(root: StorePath, rules: FileRules, names: Sequence[str] = ()) -
     files = {
         normalize("NFC", path): file  # a file system may store another form than a label list
         for path, file in listed.items()
-        if PurePosixPath(path).suffix.lower() in accepted and not any(map(_is_skipped, path.split("/")))
+        if PurePosixPath(path).suffix.lower() in accepted and not any(map(is_skipped, path.split("/")))
     }
     by_basename: dict[str, list[str]] = defaultdict(list)
     by_key: dict[str, list[str]] = defaultdict(list)
@@ -119,7 +119,7 @@ def index_videos(root: StorePath, rules: FileRules, names: Sequence[str] = ()) -
     return VideoIndex(files, by_basename, by_key, endings)
 
 
-def _is_skipped(name: str) -> bool:
+def is_skipped(name: str) -> bool:
     """Return whether a file or folder is hidden or a store."""
     return name.startswith(".") or name.endswith(".zarr")
 
@@ -136,7 +136,7 @@ def _walk(root: Path) -> Iterator[str]:
         entered.add((status.st_dev, status.st_ino))
         try:
             with os.scandir(folder) as opened:
-                entries = [entry for entry in opened if not _is_skipped(entry.name)]
+                entries = [entry for entry in opened if not is_skipped(entry.name)]
         except OSError as error:
             problem = f"the folder '{folder}' cannot be read ({error.strerror})"
             next_step = "correct its permissions, or name another with --root DIR"

@@ -7,7 +7,7 @@ class_pattern                                 its group is the content class, se
 [content]      pattern, fold_case: the content in a canonical name; without it, each video is a content
 [raw]          width, height, pixel_format, frame_rate_hz
 [[raw.where]]  pattern and any key of [raw]: other values for canonical names that the pattern matches
-[[labels]]     file, reader, videos, contents, mos_range, split, join, and the reader's options
+[[labels]]     file, reader, name, videos, contents, mos_range, split, join, and the reader's options
 """
 
 import re
@@ -65,6 +65,7 @@ class LabelList:
 
     Attributes:
         file: the names that it may have, below the root or the root's folder `labels`.
+        name: what `--labels` calls it, where another list reads the same file.
         videos, contents, mos_range: known counts, and smallest and largest label; None if unverified.
         split: official part of all its rows.
         join: lists with the same word here are read together.
@@ -73,6 +74,7 @@ class LabelList:
     file: NonEmpty[Texts]
     reader: str
     options: Any = field(default_factory=NoOptions)
+    name: str = ""
     videos: int | None = None
     contents: int | None = None
     mos_range: tuple[float, float] | None = None

@@ -63,6 +63,7 @@ def evaluate(
         part: official part of the data set, all of whose videos are measured by each head instead.
     """
     config, dataset = Run(run).config, source.dataset
+    dataset.require_labels()
     own = dataset.name in config.dataset_names
     model = Model.load(run, dataset.name if own else None)
     frame_input = config.frame_input.tested_otherwise(frame_changes or {})

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vqafeat.backbones.weights import read_state_dict
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.heads.base import build_head, head_options
+from vqafeat.heads.base import Head, build_head, head_options
 from vqafeat.io import summarize, write_json
 from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.metrics import DEFAULT_MAPPING
@@ -125,16 +125,15 @@ def _read_lines(released: Mapping[str, Tensor]) -> tuple[list[str], dict[str, Te
     return [_LETTERS.get(letter, letter) for letter in letters], lines
 
 
-def import_head(
+def read_released(
     path: Path,
-    out: Path,
-    score_scale: float | None = None,
-    dataset: str = "konvid",
-    score_name: str = "MOS",
-    mos_range: tuple[float, float] = (1.22, 4.64),
-    feature_sets: str | None = None,
-) -> Path:
-    """Make a run folder of a released head of VSFA, MDTVSFA or Li et al., and return it.
+    score_scale: float | None,
+    dataset: str,
+    score_name: str,
+    mos_range: tuple[float, float],
+    feature_sets: str | None,
+) -> tuple[RunConfig, Head]:
+    """Return the configuration and the head in a released file of VSFA, MDTVSFA or Li et al.
 
     Args:
         path: the state dict, for example VSFA.pt or MDTVSFA.pt; its names determine the head.
@@ -145,8 +144,6 @@ def import_head(
     if score_scale is not None and not score_scale > 0:
         allowed = "it has to be the largest label of its data set, as 4.64 for KoNViD-1k"
         raise ArgumentError(f"score_scale is {score_scale}; {allowed}.")
-    if out.exists():
-        raise ArgumentError(f"'{out}' exists; name another folder with --out.")
     where = f"weights file '{path}'"
     name, channels, options, weights = read_head(read_state_dict(path), where, dataset)
     on_label_scale = name == "mdtvsfa"
@@ -171,6 +168,22 @@ def import_head(
         origin=f"imported from {path.name}",
         versions=software_versions(),
     )
+    return config, head
+
+
+def import_head(
+    path: Path,
+    out: Path,
+    score_scale: float | None = None,
+    dataset: str = "konvid",
+    score_name: str = "MOS",
+    mos_range: tuple[float, float] = (1.22, 4.64),
+    feature_sets: str | None = None,
+) -> Path:
+    """Make a run folder of a released head, and return it; see `read_released` for the arguments."""
+    if out.exists():
+        raise ArgumentError(f"'{out}' exists; name another folder with --out.")
+    config, head = read_released(path, score_scale, dataset, score_name, mos_range, feature_sets)
     write_json(out / results.CONFIG, config.as_dict())
     write_json(out / results.SPLITS, {"kind": config.split_kind, "skipped": [], "splits": []})
     results.write_weights(results.weights_path(out, 0), head.state_dict())

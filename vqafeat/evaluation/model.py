@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from vqafeat.errors import ArgumentError, IdentityError, WeightsError
+from vqafeat.evaluation.models import MODELS, read_published
 from vqafeat.heads import HEADS
 from vqafeat.heads.base import Head, build_head
 from vqafeat.losses.base import on_label_scale
@@ -60,7 +61,17 @@ class Model:
 
     @classmethod
     def load(cls, folder: str | Path, scale_of: str | None = None, calibrated: bool = True) -> "Model":
-        """Load a finished run; if not `calibrated`, scores are the output of the heads."""
+        """Load a finished run, or a published model by name or file.
+
+        If not `calibrated`, scores are the output of the heads.
+        """
+        path = Path(folder)
+        if path.is_file() or (str(folder) in MODELS and not (path / results.METRICS).is_file()):
+            config, head = read_published(folder, scale_of)
+            return cls(config, [head], scale_of)
+        if not path.exists():
+            models = f"a published model ({', '.join(MODELS)}) or its file"
+            raise WeightsError(f"'{folder}' does not exist; give a run folder, {models}.")
         results.read_json(Path(folder) / results.METRICS)  # refuses a run that is not finished
         run = Run(folder)
         config, options = run.config, dict(run.config.options)
@@ -177,12 +188,16 @@ class Model:
 
     def frame_curve(
         self, features: npt.NDArray[Any], splits: Splits, draws: Draws
-    ) -> tuple[npt.NDArray[np.intp], Values]:
-        """Return the rows of all draws in rising order, with repeats, and their scores."""
+    ) -> tuple[npt.NDArray[np.intp], Values, npt.NDArray[np.bool_]]:
+        """Return the rows of all draws in rising order, with repeats, their scores and warm-up.
+
+        Warm-up is true where a score depends on the zero state in which a recurrent head starts a draw.
+        """
         rows = np.concatenate([np.arange(len(features)) if draw is None else draw for draw in draws])
-        scores = np.concatenate([self.frame_scores(take(features, draw), splits) for draw in draws])
+        scores = [self.frame_scores(take(features, draw), splits) for draw in draws]
+        warmup = np.concatenate([np.arange(len(own)) < self.heads[0].warmup for own in scores])
         order = np.argsort(rows, kind="stable")
-        return rows[order], scores[order]
+        return rows[order], np.concatenate(scores)[order], warmup[order]
 
     def _calibrated(self, split: int, outputs: Any) -> Values:
         if self.calibrations is None:
@@ -222,5 +237,5 @@ class Model:
 
 
 def load_model(run: str | Path, scale_of: str | None = None, calibrated: bool = True) -> Model:
-    """Load the heads of a finished run; see `Model.load`."""
+    """Load the heads of a finished run, or a published model by name or file; see `Model.load`."""
     return Model.load(run, scale_of, calibrated)

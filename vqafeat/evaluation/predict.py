@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones import feature_set as feature_sets
+from vqafeat.backbones.weights import remembered_weights
 from vqafeat.datasets import RawGeometry
+from vqafeat.datasets.dataset import BAD_TIMES, times_problem
 from vqafeat.errors import ArgumentError, StoreError, VideoError
 from vqafeat.evaluation.model import Model, Values
 from vqafeat.extraction.pipeline import ExtractedVideo, Pipeline, Resources, VideoTask
@@ -103,8 +105,9 @@ class ScoredVideo:
         scale: the meaning of a score, in words.
         calibrated: whether the scores are on the labels' scale, or outputs of the heads.
         frames, seconds: (frame,) rising indices and times of the decoded frames that the heads were given.
-        frame_scores: (frame,) see `Model.frame_scores`.
+        frame_scores, warmup: (frame,) see `Model.frame_scores` and `Model.frame_curve`.
         warnings: why the score may not be trusted.
+        times_problem: why `seconds` cannot be used, or empty.
     """
 
     path: Path
@@ -116,7 +119,9 @@ class ScoredVideo:
     frames: npt.NDArray[np.int32]
     seconds: Values
     frame_scores: Values
+    warmup: npt.NDArray[np.bool_]
     warnings: tuple[str, ...] = ()
+    times_problem: str = ""
 
     @property
     def std(self) -> float:
@@ -191,20 +196,20 @@ class Scorer:
 
     def _scored(self, path: Path, video: ExtractedVideo) -> ScoredVideo:
         features = fuse([video.features[extractor.feature_set] for extractor in self._extractors], str(path))
-        seconds, model = video.table.seconds[features.frame], self.model
+        seconds, model, source = video.table.seconds[features.frame], self.model, video.table.source
         try:
-            draws = model.draws(path.name, len(features.frame), seconds)
+            draws = model.draws(path.name, len(features.frame), None if BAD_TIMES in source else seconds)
         except StoreError as error:
             # an error of one video does not stop the others
             raise VideoError("cannot-sample", str(error)) from error
-        digest = str(video.table.source["sha256"])
+        digest = str(source["sha256"])
         splits = self.checks.held_out(digest, self._splits) if self._held_out else self._splits
         if not splits:
             heads = "the requested head" if len(self._splits) < len(model.heads) else "every head"
             message = f"'{path}': {heads} was fitted on this video, so no head can score it as held out."
             raise VideoError("seen-in-training", message)
         scores = model.calibrated(model.outputs(features.values, splits, draws), splits)
-        rows, frame_scores = model.frame_curve(features.values, splits, draws)
+        rows, frame_scores, warmup = model.frame_curve(features.values, splits, draws)
         return ScoredVideo(
             path=path,
             score=float(np.mean(scores)),
@@ -215,7 +220,9 @@ class Scorer:
             frames=features.frame[rows],
             seconds=seconds[rows],
             frame_scores=frame_scores,
+            warmup=warmup,
             warnings=self.checks.warnings(digest, splits, scores, features.values, model),
+            times_problem=times_problem(video.table.seconds, source),
         )
 
 
@@ -241,9 +248,11 @@ def _build_extractors(model: Model, weights: Mapping[str, str | Path]) -> list[f
 def _recorded_weights(model: Model, backbone: str) -> str:
     """Return the weights that reproduce the features of the training, in the form for `load_network`."""
     identities = model.config.identities.values()
-    recorded = (str(identity["weights"]) for identity in identities if identity["network"] == backbone)
-    described = next(recorded, "imagenet")
+    recorded = next((identity for identity in identities if identity["network"] == backbone), {})
+    described = str(recorded.get("weights", "imagenet"))
     if (weights := feature_sets.recorded_weights(described)) is None:
+        if file := remembered_weights(str(recorded.get("weights_sha256", ""))):
+            return str(file)
         trained = f"the model was trained on features of '{backbone}' with weights from the {described}"
         raise ArgumentError(f"{trained}; name it with --weights {backbone}=FILE.")
     return weights

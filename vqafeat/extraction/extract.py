@@ -15,6 +15,7 @@ from vqafeat.backbones.feature_set import FeatureExtractor, backbone_names, buil
 from vqafeat.backbones.network import resolve_precision
 from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset, locate_videos
+from vqafeat.datasets.dataset import times_problem
 from vqafeat.errors import ArgumentError, DatasetError, VideoError
 from vqafeat.extraction.pipeline import Pipeline, Resources, VideoState, VideoTask
 from vqafeat.extraction.prefetch import Prefetcher
@@ -56,6 +57,8 @@ def extract(
         devices=devices,
         progress=progress,
     )
+    if summary.bad_times:
+        warnings.warn(summary.times_note, stacklevel=2)
     if summary.failures:
         count = f"{len(summary.failures)} of {len(dataset.videos)} videos failed"
         first = f"first: {summary.failures[0].message}"
@@ -254,7 +257,9 @@ def _write_video(store: FeatureStore, state: VideoState) -> ExtractionSummary:
             store.write_frames(name, video.table)
         for feature_set, features in video.features.items():
             store.write_features(feature_set, name, features, digest)
-    summary = ExtractionSummary(frames=len(video.table.seconds))
+    problem = times_problem(video.table.seconds, video.table.source)
+    bad_times = (f"those of '{name}' {problem}",) if problem else ()
+    summary = ExtractionSummary(frames=len(video.table.seconds), bad_times=bad_times)
     if state.refusal is None:
         return replace(summary, extracted=1)
     return summary + ExtractionSummary.failed(name, state.task.path, state.refusal, tuple(state.refused))

@@ -1,4 +1,4 @@
-"""Import features that others computed, with their provenance: VSFA's folders, and MATLAB matrices."""
+"""Import features that others computed: the folders of VSFA and of Li et al., and MATLAB matrices."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -11,15 +11,27 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from vqafeat.backbones import BACKBONES
 from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.matlab import mat5_contents
 from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.remote import StorePath
 from vqafeat.store import FeatureStore
+from vqafeat.store.features import FUSION_SIGN
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 
 UNKNOWN = "unknown"
-_VSFA_FEATURE_SET = "resnet50"
-_VSFA_FILE = re.compile(r"(\d+)_resnet-50_res5c\.npy")
+_Columns = tuple[str, slice, str, str]  # feature set, its channels in the files, tap, frame rule
+# what follows the index in the names of released feature files → what they hold: VSFA's CNNfeatures.py, and
+# CNNfeatures_Fusion.py of Li et al., which joins 32 of each 64 frames
+_RELEASED: dict[str, tuple[_Columns, ...]] = {
+    "_resnet-50_res5c.npy": (("resnet50", slice(None), "layer4", "every frame"),),
+    "_SpatialMotion_last_conv.npy": (
+        ("iqa-resnet50", slice(4096), "layer4", "32 of 64 frames"),
+        ("slowfast-fast", slice(4096, None), "res5", "32 of 64 frames"),
+    ),
+}
+_FILE = re.compile(rf"(\d+)({'|'.join(map(re.escape, _RELEASED))})")
 _SCORE_TOLERANCE = 1e-3
 
 
@@ -34,8 +46,8 @@ class ImportSummary:
 
 
 def vsfa_dataset(folder: Path, name: str) -> Dataset:
-    """Return the data set of a VSFA feature folder: videos named by their index, MOS from `*_score.npy`."""
-    scores = {str(index): _score(folder, index) for index in _vsfa_files(folder)}
+    """Return the data set of a feature folder: videos named by their index, MOS from `*_score.npy`."""
+    scores = {str(index): _score(folder, index) for index in _released_files(folder)[1]}
     return Dataset(
         name,
         title=f"{name} (imported VSFA features)",
@@ -47,23 +59,29 @@ def vsfa_dataset(folder: Path, name: str) -> Dataset:
     )
 
 
-def _vsfa_files(folder: Path) -> dict[int, Path]:
-    """Return the `<index>_resnet-50_res5c.npy` files of a folder by index, ascending."""
-    matches = (_VSFA_FILE.fullmatch(path.name) for path in folder.glob("*.npy"))
-    files = {int(match[1]): folder / match[0] for match in matches if match}
-    if not files:
-        raise DatasetError(f"'{folder}' holds no file named <index>_resnet-50_res5c.npy; name VSFA's folder.")
-    return dict(sorted(files.items()))
+def _released_files(folder: Path) -> tuple[str, dict[int, Path]]:
+    """Return how the names of a folder's feature files end, and the files by index, ascending."""
+    matches = [match for path in folder.glob("*.npy") if (match := _FILE.fullmatch(path.name))]
+    endings = {match[2] for match in matches}
+    known = " or ".join(f"<index>{ending}" for ending in _RELEASED)
+    if not endings:
+        raise DatasetError(f"'{folder}' holds no file named {known}; name the folder of VSFA or Li et al.")
+    if len(endings) > 1:
+        raise DatasetError(f"'{folder}' holds files named {known}; move those of one kind elsewhere.")
+    return endings.pop(), dict(sorted((int(match[1]), folder / match[0]) for match in matches))
 
 
-def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSummary:
-    """Import a VSFA feature folder as feature set `resnet50`, in the precision it was saved in.
+def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore | StorePath) -> ImportSummary:
+    """Import a folder of released features, in the precision in which they were saved.
+
+    VSFA's become `resnet50`, those of Li et al. `iqa-resnet50` and `slowfast-fast`.
 
     Args:
+        store: if it is a path, the store is made there once nothing more is refused.
         dataset: from `vsfa_dataset`, or a published one whose label list has the folder's order; the folder's
             scores have to be its MOS.
     """
-    paths = _vsfa_files(folder)
+    ending, paths = _released_files(folder)
     known = dict(enumerate(dataset.videos))
     if {video.name for video in dataset.videos} == set(map(str, paths)):
         known = {int(video.name): video for video in dataset.videos}
@@ -76,27 +94,42 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
         problem = f"{len(wrong)} of {len(paths)} scores in '{folder}' are not those of '{dataset.name}'"
         hint = "name the label list of the features by --labels, or give --dataset another name"
         raise DatasetError(f"{problem} in {dataset.label_list} (first: {wrong[:3]}); {hint}.")
-    channels = _checked_width(list(paths.values()))
+    width = _checked_width(list(paths.values()), _RELEASED[ending])
     digests = (sha256(path.read_bytes()).hexdigest() for path in paths.values())
     digest = sha256("".join(digests).encode()).hexdigest()
-    identity = _identity(
-        _VSFA_FEATURE_SET,
-        digest,
-        taps=("layer4",),
-        pooling="GAP ‖ unbiased GSP",
-        frame_rule="every frame",
-        channels=channels,
-        origin=f"import vsfa {folder.name}",
-    )
-    rows = ((known[index].name, _loaded(path)) for index, path in paths.items())
-    return _import_rows(store, identity, rows)
+    store, summaries = _created(store, dataset), list[ImportSummary]()
+    for feature_set, columns, tap, frame_rule in _RELEASED[ending]:
+        identity = _identity(
+            feature_set,
+            digest,
+            taps=(tap,),
+            pooling="GAP ‖ unbiased GSP",
+            frame_rule=frame_rule,
+            channels=len(range(width)[columns]),
+            origin=f"import vsfa {folder.name}",
+        )
+        rows = ((known[index].name, _loaded(path)[:, columns]) for index, path in paths.items())
+        summaries.append(_import_rows(store, identity, rows))
+    left_out = dict.fromkeys(video for summary in summaries for video in summary.left_out)
+    names = FUSION_SIGN.join(summary.feature_set for summary in summaries)
+    return ImportSummary(names, min(summary.imported for summary in summaries), width, tuple(left_out))
 
 
 def import_matrix(
-    path: Path, dataset: Dataset, store: FeatureStore, feature_set: str, key: str | None = None
+    path: Path,
+    dataset: Dataset,
+    store: FeatureStore | StorePath,
+    feature_set: str | None = None,
+    key: str | None = None,
 ) -> ImportSummary:
-    """Import a (video, channel) matrix of a .mat file, in the order of the label list: one row a video."""
+    """Import a (video, channel) matrix of a .mat file, in the order of the label list: one row a video.
+
+    Args:
+        store: if it is a path, the store is made there once nothing more is refused.
+        feature_set: without it, a network's name if the file's name and width agree on one, else the file's.
+    """
     matrix = read_matrix(path, key)
+    feature_set = feature_set or _name_of_network(path.stem, matrix.shape[1]) or path.stem
     if len(matrix) != len(dataset.videos):
         videos = f"'{dataset.name}' has {len(dataset.videos)} videos in {dataset.label_list}"
         raise DatasetError(f"matrix in '{path}' has {len(matrix)} rows, {videos}; name its --labels.")
@@ -112,7 +145,26 @@ def import_matrix(
         origin=f"import mat {path.name}",
     )
     rows = ((video.name, row[np.newaxis]) for video, row in zip(dataset.videos, matrix, strict=True))
-    return _import_rows(store, identity, rows)
+    return _import_rows(_created(store, dataset), identity, rows)
+
+
+def _created(store: FeatureStore | StorePath, dataset: Dataset) -> FeatureStore:
+    return store if isinstance(store, FeatureStore) else FeatureStore.create(store, dataset)
+
+
+def _name_of_network(stem: str, channels: int) -> str | None:
+    """Return the feature set whose network a file's name contains, and whose rows have that many channels."""
+    names = list[str]()
+    for network in BACKBONES:
+        words = r"[\W_]?".join(re.findall(r"[a-z]+|\d+", network))  # resnet50 is also ResNet-50
+        if re.search(rf"(?<![a-z]){words}(?!\d)", stem.casefold()):
+            backbone = BACKBONES.get(network)
+            names += [
+                f"{network}:{name}" if name else network
+                for name, variant in backbone.variants.items()
+                if 2 * sum(backbone.channels[tap] for tap in variant.taps) == channels
+            ][:1]
+    return max(names, key=len, default=None)  # iqa-resnet50 rather than resnet50
 
 
 def read_matrix(path: Path, key: str | None = None) -> npt.NDArray[np.float32]:
@@ -166,13 +218,16 @@ def _import_rows(
     return ImportSummary(feature_set, imported, identity.channels, tuple(left_out))
 
 
-def _checked_width(paths: Sequence[Path]) -> int:
+def _checked_width(paths: Sequence[Path], parts: Sequence[_Columns]) -> int:
     """Return the width of (frame, channel) arrays; refuse other ones before anything is written."""
     width = int(_loaded(paths[0], "r").shape[-1])
     for path in paths:
         shape = _loaded(path, "r").shape
         if len(shape) != 2 or shape[0] == 0 or shape[1] != width:
             raise DatasetError(f"'{path}' has shape {shape}, not (frame, {width}); copy it again.")
+    if empty := [name for name, columns, *_ in parts if not range(width)[columns]]:
+        problem = f"'{paths[0]}' has {width} channels, which leaves none for {empty[0]}"
+        raise DatasetError(f"{problem}; give the files that CNNfeatures_Fusion.py wrote.")
     return width
 
 

@@ -105,7 +105,7 @@ def activations(network: Network, height: int, width: int) -> Footprint:
     module = network.plain_module
     state = {
         key: value.to("meta", torch.float32 if value.is_floating_point() else value.dtype)
-        for key, value in module.state_dict().items()
+        for key, value in (*module.named_parameters(), *module.named_buffers())
     }
     with torch.inference_mode(), _Watermark() as watermark:
         maps = functional_call(module, state, torch.empty(1, 3, *size, device="meta", dtype=torch.float32))

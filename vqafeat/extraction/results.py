@@ -33,12 +33,25 @@ class Failure:
 
 @dataclass(frozen=True)
 class ExtractionSummary:
-    """How many videos were extracted and skipped, which ones failed, and how many frames were decoded."""
+    """How many videos were extracted and skipped, which ones failed, and how many frames were decoded.
+
+    Attributes:
+        bad_times: extracted videos whose frames have no usable times, and why.
+    """
 
     extracted: int = 0
     skipped: int = 0
     failures: tuple[Failure, ...] = ()
     frames: int = 0
+    bad_times: tuple[str, ...] = ()
+
+    @property
+    def times_note(self) -> str:
+        """How many videos have times that cannot be used, or an empty text."""
+        if not self.bad_times:
+            return ""
+        first = f"the times of the frames of {len(self.bad_times)} video(s) cannot be used (first: "
+        return f"{first}{self.bad_times[0]}); --sampling rate-R and --per-frame refuse these videos."
 
     @classmethod
     def failed(

@@ -15,7 +15,7 @@ _EPSILON = 1e-5
 
 
 def moments(frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (channel,) mean and deviation over time, √(population variance + 1e-5)."""
+    """Return (channel,) mean and deviation over time, √(population variance + ε), ε = 1e-5."""
     variance, mean = torch.var_mean(frames, dim=0, correction=0)
     return mean, torch.sqrt(variance + _EPSILON)
 
@@ -56,6 +56,7 @@ FUSIONS: dict[str, tuple[bool, bool, float | None]] = {
     "fgin": (False, True, 0.0),  # S→Q (equation 2 and table 6)
     "fgin-reverse": (True, False, 0.0),  # Q→S (equation 2 and table 6)
     "cgin": (True, True, 1.0),  # by the same γ_s and θ_s, f(F^q, F^s) ⊕ f(F^s, F^q) (equation 4)
+    "cgin-separate": (True, True, 1.0),  # by γ_s and θ_s of its own for each direction
 }
 
 
@@ -66,6 +67,7 @@ class Fusion(nn.Module):
         super().__init__()
         self.first_deformed, self.second_deformed, kept = named("fusion", name, FUSIONS)
         self.guided = None if kept is None else Guided(width, kept)
+        self.second_guided = Guided(width, 1.0) if name == "cgin-separate" else None
         self.mix: nn.Module = nn.Identity()
         if name == "concat-mlp":  # the paper leaves its width and dropout open
             self.mix = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.ReLU(), nn.Dropout(0.5))
@@ -74,6 +76,7 @@ class Fusion(nn.Module):
         """Return (time, 2·width)."""
         deform = self.guided or adain
         one = deform(first, second) if self.first_deformed else first
+        deform = self.second_guided or deform
         other = deform(second, first) if self.second_deformed else second
         mixed: Tensor = self.mix(torch.cat([one, other], dim=1))
         return mixed
@@ -93,7 +96,11 @@ class Attention(nn.Module):
 
 
 class TemporalGates(nn.Module):
-    """Quality saliency (maximum over time) and content variation (deviation over time; figure 3)."""
+    """Quality saliency (maximum over time) and content variation (deviation over time; figure 3).
+
+    The deviation is that of `moments`: of the population, as in instance normalisation, and with ε, so that
+    still frames have a finite gradient.
+    """
 
     def __init__(self, width: int, reduction: int, kernel: int) -> None:
         super().__init__()
@@ -119,18 +126,22 @@ class TemporalGates(nn.Module):
 class A2INet(Head):
     """Cross-aware guided interaction and temporal modelling (A2INet, ACM MM 2024, section 3; no code).
 
-    The first feature set is the quality-aware one (F^q), the second the semantic-aware one (F^s). The paper's
-    "Concat" is `fusion="concat"`, `attention=False`, `catm=False`.
+    The first feature set is the quality-aware one (F^q), the second the semantic-aware one (F^s). Features
+    that the paper joins without these modules (tables 4, 5 and 7) go into the head `sub-gru`.
 
     Choices where the paper is silent: the gates' reduction is 16, the temporal kernel 3; each of the two
     blocks in figure 3 has its own gate and convolution; W_Q, W_K, W_V are matrices without bias; a one-way
-    fusion is joined with the branch that guided it, so the width stays.
+    fusion is joined with the branch that guided it, so the width stays. Both directions of CGIN share γ_s and
+    θ_s, as equation 4 is written; `fusion="cgin-separate"` has two of each. All deviations over time, in
+    CGIN, AdaIN and CATM, are √(population variance + 1e-5).
 
     Args:
         first_channels: width of the first feature set, filled in by `fit`.
         catm: use the quality saliency and content variation blocks.
         width: D; the gates' middle layer is narrower by `gate_reduction`.
     """
+
+    settling = 8
 
     def __init__(
         self,

@@ -109,12 +109,19 @@ class Head(nn.Module, ABC):
     # whether several are trained faster together than one by one (`vqafeat.training.stacked_gru`)
     supports_batched_training: ClassVar[bool] = False
     trainer: ClassVar[str] = "epochs"  # by gradients; or "svr"
+    settling: ClassVar[int] = 0  # frames after which a recurrence has forgotten its zero state
     pool: SubjectivePooling | None = None  # temporal pooling of the frame scores; a mean without one
 
     @property
     def core(self) -> "Head":
         """The head that computes the scores which `outputs` takes; for most heads the head itself."""
         return self
+
+    @property
+    def warmup(self) -> int:
+        """Number of first frames whose pooled scores depend on the state in which a recurrence starts."""
+        core = self.core
+        return core.settling and core.settling + (core.pool.window if core.pool else 0)
 
     def outputs(self, scores: Tensor, dataset: Tensor | None = None) -> Scores:
         """Return all scores, given the (batch,) scores of the core and numbers of the videos' data sets."""

@@ -27,9 +27,13 @@ class AlignedHead(Head):
         datasets: names joined by `+`, each with its own linear mapping; empty for one that is not named.
         scale_of: which of them the score is for; empty for the first.
         four_parameters: learn the last Linear too, as in equation 13 of Li et al.
+        learn_lines: learn a and b; without it they stay 1 and 0, and the label scaling alone decides the
+            scale of each data set (`simple_linear_scale` in the released code).
     """
 
-    def __init__(self, inner: Head, datasets: str, scale_of: str, four_parameters: bool) -> None:
+    def __init__(
+        self, inner: Head, datasets: str, scale_of: str, four_parameters: bool, learn_lines: bool
+    ) -> None:
         super().__init__()
         names = [name.strip() for name in datasets.split("+")]
         if len(set(names)) != len(names) or (len(names) > 1 and not all(names)):
@@ -47,6 +51,9 @@ class AlignedHead(Head):
             nn.init.constant_(linear.weight, weight)
             nn.init.constant_(linear.bias, bias)
         self.stretch.requires_grad_(four_parameters)
+        self.learn_lines = learn_lines
+        self.slopes.requires_grad_(learn_lines)
+        self.offsets.requires_grad_(learn_lines)
 
     @property
     def core(self) -> Head:
@@ -74,8 +81,8 @@ class AlignedHead(Head):
 
     @torch.no_grad()
     def init_from_labels(self, labels: Tensor, dataset: Tensor) -> None:
-        """Start each data set's mapping at the range and the minimum of its (video,) scaled labels."""
-        for number in range(len(self.slopes)):
+        """Start each learnt mapping at the range and the minimum of its data set's (video,) scaled labels."""
+        for number in range(len(self.slopes) if self.learn_lines else 0):
             # a head with several mappings that sees one data set alone starts them all there
             own = labels[dataset == number] if bool(dataset.any()) else labels
             self.slopes[number] = own.max() - own.min()
@@ -112,9 +119,10 @@ class MDTVSFA(AlignedHead):
         datasets: str = "",
         scale_of: str = "",
         four_parameters: bool = False,
+        learn_lines: bool = True,
     ) -> None:
         inner = SubGRU(channels, reduced, hidden, pooling, window, beta)
-        super().__init__(inner, datasets, scale_of, four_parameters)
+        super().__init__(inner, datasets, scale_of, four_parameters, learn_lines)
 
 
 class MDTVSFATransformer(AlignedHead):
@@ -135,7 +143,8 @@ class MDTVSFATransformer(AlignedHead):
         datasets: str = "",
         scale_of: str = "",
         four_parameters: bool = False,
+        learn_lines: bool = True,
     ) -> None:
         encoder = (reduced, layers, attention_heads, feed_forward, dropout, positions)
         inner = TransformerHead(channels, *encoder, pooling, window, beta)
-        super().__init__(inner, datasets, scale_of, four_parameters)
+        super().__init__(inner, datasets, scale_of, four_parameters, learn_lines)

@@ -26,6 +26,8 @@ class AvgGRU(Head):
     """VSFA's GRU with a plain mean in place of the subjective pooling (Fontanel et al., table 1)."""
 
     supports_batched_training = True
+    # then VSFA's released head differs by at most 0.02 MOS from one that saw earlier frames (KoNViD-1k)
+    settling = 8
     cell: ClassVar[type[nn.GRU] | type[nn.LSTM]] = nn.GRU
 
     def __init__(self, channels: int, reduced: int = 128, hidden: int = 32) -> None:

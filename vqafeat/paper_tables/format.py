@@ -59,7 +59,9 @@ def notes(result: TableResult) -> list[str]:
     legend += "; ≈ read off a plot" if any(item.approximate for item in published) else ""
     lines = [result.words, result.table.caption, f"{legend}."]
     to_run = sum(not item.cell.quoted for item in result.cells)
-    lines += [f"Measured: {len(result.measured)} of {to_run} cells."] if to_run else []
+    lists = [f"{one.name} ({len(one.videos)} videos of {one.label_list})" for one in result.datasets]
+    data = f", on {', '.join(lists)}" if lists else ""
+    lines += [f"Measured: {len(result.measured)} of {to_run} cells{data}."] if to_run else []
     lines += [f"Missing: {reason}." for reason in result.reasons]
     lines += [f"Failed: {failure}" for failure in result.failures]
     lines += [f"Note: {note}." for note in _run_notes(result)]

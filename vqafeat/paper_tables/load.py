@@ -6,7 +6,7 @@ are the values of a `TableFit` and of `_Shown`, and the options of a kind of cel
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import backbone_names
-from vqafeat.errors import DatasetError, UnknownNameError, VqafeatError
+from vqafeat.errors import ArgumentError, DatasetError, UnknownNameError, VqafeatError
 from vqafeat.io import read_toml
 from vqafeat.paper_tables import TABLES_FOLDER, table_names
 from vqafeat.paper_tables.cells import CELL_TYPES
@@ -72,21 +72,32 @@ _REQUEST = [item.name for item in fields(TableFit)]
 _SHOWN = [item.name for item in fields(_Shown)]
 
 
-def load_table(name_or_path: str) -> PaperTable:
-    """Return a shipped table by name, or a user's by the path of its .toml."""
+def load_table(name_or_path: str, **changes: str | None) -> PaperTable:
+    """Return a shipped table by name, or a user's by the path of its .toml.
+
+    Args:
+        changes: `recipe` and `protocol` in place of those of [run]; rows and columns keep their own.
+    """
     is_path = name_or_path.lower().endswith(".toml")
     if not is_path and name_or_path not in table_names():
         near = get_close_matches(name_or_path.lower(), table_names(), n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else "`vqafeat list tables` names them."
         raise UnknownNameError(f"unknown table '{name_or_path}': {hint} Give your own by its .toml file.")
     path = Path(name_or_path) if is_path else TABLES_FOLDER / f"{name_or_path}.toml"
-    return table_of(read_toml(path, "table"), path.stem)
+    given = {key: value for key, value in changes.items() if value is not None}
+    return table_of(read_toml(path, "table"), path.stem, given)
 
 
-def table_of(values: Mapping[str, Any], name: str) -> PaperTable:
-    """Return the table that the values of a file describe."""
+def table_of(values: Mapping[str, Any], name: str, changes: Mapping[str, str] | None = None) -> PaperTable:
+    """Return the table that the values of a file describe; `changes` replace settings of its [run]."""
     where = f"table '{name}.toml'"
     file = parse(_File, values, where)
+    for key, value in (changes or {}).items():
+        if key not in file.run:
+            next_step = f"leave out --{key}, or write a table of your own"
+            raise ArgumentError(f"{where} has no {key} in [run]; {next_step}.")
+        caption = f"{file.caption} Run with {key} {value} in place of {file.run[key]}."
+        file = replace(file, run={**file.run, key: value}, caption=caption.strip())
     _check_keys(file, where)
     columns = list(product(file.groups or ({},), file.columns))
     headings = tuple(_heading(column, group.get("name", "")) for group, column in columns)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, DatasetError, VqafeatError
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.paper_tables.cells import CellResult, Measured, Task
@@ -26,12 +27,14 @@ class TableResult:
     Attributes:
         words: what a reader has to know about the data.
         stands_in: the features are of the demo data set, so that the numbers are not results.
+        datasets: what was measured on.
     """
 
     table: PaperTable
     cells: tuple[CellResult, ...]
     words: str = ""
     stands_in: bool = False
+    datasets: tuple[Dataset, ...] = ()
 
     @property
     def missing(self) -> tuple[RequiredFeatures, ...]:
@@ -67,26 +70,43 @@ def run_table(table: PaperTable, fits: FitCache, on_cell: Callable[[str], None] 
     """Fill a table; a cell that lacks data or fails does not stop the others.
 
     Args:
-        on_cell: called with the headings of each cell before it is measured.
+        on_cell: called with the headings of each cell of `measurable` before it is measured.
     """
 
     def fill(cell: Cell, peers: Peers) -> CellResult:
         if cell.request is None:
             return CellResult(cell)
-        if on_cell is not None:
+        if (result := _without_data(cell, peers, fits)).reasons:
+            return result
+        if on_cell is not None and not _is_average(cell):
             on_cell(table.words(cell))
-        needs = cell.options.required(cell.request)
-        if _is_average(cell):
-            needs = tuple(need for peer in peers for need in peer.missing)
-        lacking = {need: reason for need in dict.fromkeys(needs) if (reason := fits.stores.missing(need))}
-        if reasons := tuple(dict.fromkeys((*lacking.values(), *cell.options.missing(fits)))):
-            return CellResult(cell, missing=tuple(lacking), reasons=reasons)
         try:
             return CellResult(cell, cell.options.measured(Task(cell.request, cell.measure, fits, peers)))
         except VqafeatError as error:
             return CellResult(cell, failure=str(error))
 
-    return TableResult(table, _fill(table, fill), fits.stores.words, fits.stores.stands_in)
+    cells = _fill(table, fill)
+    used = [(item.cell, item.cell.request) for item in cells if item.measured and item.cell.request]
+    names = dict.fromkeys(need.dataset for cell, fit in used for need in cell.options.required(fit))
+    stores = fits.stores
+    datasets = () if stores.stands_in else tuple(source.dataset for source in stores.sources([*names]))
+    return TableResult(table, cells, stores.words, stores.stands_in, datasets)
+
+
+def measurable(table: PaperTable, fits: FitCache) -> list[Cell]:
+    """Return the cells, without averages, for which nothing is missing."""
+    cells = [cell for cell in table.cells if not (cell.quoted or _is_average(cell))]
+    return [cell for cell in cells if not _without_data(cell, (), fits).reasons]
+
+
+def _without_data(cell: Cell, peers: Peers, fits: FitCache) -> CellResult:
+    """Return the cell with what it lacks, which an average's peers lack."""
+    needs = cell.options.required(cell.request)
+    if _is_average(cell):
+        needs = tuple(need for peer in peers for need in peer.missing)
+    lacking = {need: reason for need in dict.fromkeys(needs) if (reason := fits.stores.missing(need))}
+    reasons = tuple(dict.fromkeys((*lacking.values(), *cell.options.missing(fits))))
+    return CellResult(cell, missing=tuple(lacking), reasons=reasons)
 
 
 def _fill(table: PaperTable, fill: Callable[[Cell, Peers], CellResult]) -> tuple[CellResult, ...]:

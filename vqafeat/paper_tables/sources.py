@@ -185,6 +185,7 @@ class FitCache:
         weights: network that processes images → weights file.
         fast_copy: (store, feature sets joined by +) → a faster reader of the same features.
         progress: called with a split's number and each epoch's record.
+        costs: whether networks may be run to measure their time and operations.
     """
 
     stores: FeatureStores
@@ -196,6 +197,7 @@ class FitCache:
     weights: Mapping[str, str] = field(default_factory=dict)
     fast_copy: Callable[[FeatureReader, str], FeatureReader] = lambda source, features: source
     progress: Progress | None = None
+    costs: bool = True
     _done: dict[str, "Run | VqafeatError"] = field(default_factory=dict, repr=False, compare=False)
 
     def fit(self, request: TableFit, others: Sequence[str] = ()) -> Run:

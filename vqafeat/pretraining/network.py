@@ -9,9 +9,11 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import margin_ranking_loss, softplus
+from torchvision.models import VisionTransformer
 
 from vqafeat.backbones import BACKBONES, Backbone
 from vqafeat.backbones.base import IMAGENET_MEAN, IMAGENET_STD
+from vqafeat.backbones.vit import PatchMaps
 from vqafeat.backbones.weights import LoadedNetwork, load_network
 from vqafeat.errors import ArgumentError
 
@@ -27,7 +29,8 @@ class QualityNetwork(nn.Module):
     The head gives (μ, t) with σ = softplus(t). As there, its weights follow Kaiming's normal rule.
 
     Args:
-        backbone: a whole ResNet; its classifier `fc` is removed.
+        backbone: a whole ResNet, whose classifier `fc` is removed, or a VisionTransformer, whose patches are
+            averaged at any size of an image, as the extraction does.
         start_std: standard deviation of every image at the start; 0 leaves it to the random weights, which
             an untrained backbone may turn into certainty about wrong predictions.
     """
@@ -37,8 +40,10 @@ class QualityNetwork(nn.Module):
 
     def __init__(self, backbone: nn.Module, seed: int, start_std: float = 0.0) -> None:
         super().__init__()
-        width = cast(nn.Linear, backbone.fc).in_features
-        backbone.fc = nn.Identity()
+        if isinstance(backbone, VisionTransformer):
+            width, backbone = backbone.hidden_dim, PatchMaps(backbone)
+        else:
+            width, backbone.fc = cast(nn.Linear, backbone.fc).in_features, nn.Identity()
         self.backbone = backbone.requires_grad_(True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + _HEAD_SEED_OFFSET)
@@ -56,7 +61,10 @@ class QualityNetwork(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return (image,) float32 means and standard deviations of (image, height, width, 3) uint8 RGB."""
         scaled = (images.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
-        mean, t = self.fc(self.backbone(scaled)).float().unbind(1)
+        features = self.backbone(scaled)
+        if isinstance(features, dict):
+            features = features["encoder"].mean((2, 3))
+        mean, t = self.fc(features).float().unbind(1)
         return mean, softplus(t)
 
 

@@ -100,7 +100,7 @@ def _frame_curve(run: ReportRun, video: str, model: Model, store: FeatureStore) 
     seconds = store.seconds(name)
     row_seconds = None if seconds is None else seconds[features.frame]
     draws = model.draws(name, len(features.frame), row_seconds)
-    rows, frame_scores = model.frame_curve(features.values, splits, draws)
+    rows, frame_scores, _ = model.frame_curve(features.values, splits, draws)
     total, taken = np.bincount(rows, weights=frame_scores), np.bincount(rows)
     kept = np.flatnonzero(taken)
     shown = np.linspace(0, len(kept) - 1, min(len(kept), MOST_POINTS)).round().astype(int)

@@ -226,7 +226,8 @@ def plot_training(curves: Sequence[TrainingCurve], title: str, path: Path) -> Pa
         line.set_label("one split")
         panels[-1].plot([], [], "o", label="kept epoch", **ring)
         panels[-1].set_xlabel("epoch")
-        panels[-1].legend(loc="best", framealpha=0.9)
+        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
         figure.suptitle(title, fontsize=10, parse_math=False)
         figure.savefig(path, dpi=150)
     return path

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils import data as torch_data
 
 from vqafeat.datasets import Dataset
+from vqafeat.datasets.dataset import BAD_TIMES
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.io import duplicates, summarize
 from vqafeat.remote import StorePath, map_concurrently
@@ -113,7 +114,8 @@ class _StoredFeatures(Sequence[Array]):
         if seconds is not None and frame[-1] >= len(seconds):
             problem = f"features of '{video}' reach frame {frame[-1]}, its frame times {len(seconds) - 1}"
             raise StoreError(f"{problem}; extract them again from the same file.")
-        return None if seconds is None else seconds[frame]
+        is_bad = BAD_TIMES in (self.store.source(video) or {})
+        return None if seconds is None or is_bad else seconds[frame]
 
     def _fused(self, row: int) -> VideoFeatures:
         video = self.videos[row]
@@ -208,7 +210,8 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
             raise ArgumentError(f"each video needs a name, content, MOS and feature array, got {counts}.")
         if twice := duplicates(self.names):
             raise ArgumentError(f"names of videos have to be unique; got {summarize(twice)} more than once.")
-        if mos.dtype != np.float64 or mos.ndim != 1 or not np.isfinite(mos).all():
+        # all are NaN for videos without labels
+        if mos.dtype != np.float64 or mos.ndim != 1 or not (np.isfinite(mos).all() or np.isnan(mos).all()):
             raise ArgumentError(f"mos has to be (video,) float64 and finite, got {mos.dtype} {mos[:3]} …")
         if not len(self.dataset_of):
             object.__setattr__(self, "dataset_of", np.zeros(len(mos), np.intp))
@@ -277,8 +280,9 @@ def only_feature_sets(store: FeatureReader) -> str:
 def fuse(parts: Sequence[VideoFeatures], name: str) -> VideoFeatures:
     """Join the channels of several feature sets of one video at the decoded frames that all of them have.
 
-    Li et al. (TCSVT 2022) join spatial and motion features this way, at the frames of the motion features. A
-    frame that these repeat in a short video stays repeated. The result is float16 if all parts are.
+    Li et al. (TCSVT 2022) join spatial and motion features this way, at the frames of the motion features
+    (their released `CNNfeatures_Fusion.py`). A frame that these repeat in a short video is repeated; the k-th
+    of its rows joins each part's own k-th. The result is float16 if all parts are.
     """
     if len(parts) == 1:
         return parts[0]
@@ -289,7 +293,10 @@ def fuse(parts: Sequence[VideoFeatures], name: str) -> VideoFeatures:
         problem = f"the feature sets to be joined share no decoded frame ({spans})"
         raise StoreError(f"video '{name}': {problem}; extract them by frame rules that share frames.")
     rows = max((frame[np.isin(frame, shared)] for frame in frames), key=len)
-    values = [part.values[np.searchsorted(part.frame, rows)] for part in parts]
+    repeats, values = np.arange(len(rows)) - np.searchsorted(rows, rows), []
+    for part in parts:
+        first, end = (np.searchsorted(part.frame, rows, side) for side in ("left", "right"))
+        values.append(part.values[np.minimum(first + repeats, end - 1)])
     return VideoFeatures(np.concatenate(values, axis=1), rows)
 
 

@@ -15,6 +15,7 @@ mapping the chunk files into memory. `vqafeat pack` turns a finished store into 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
+from math import nan
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,7 +23,9 @@ import numpy.typing as npt
 import zarr
 
 from vqafeat.datasets import Dataset, Video
+from vqafeat.datasets.dataset import times_problem
 from vqafeat.errors import IdentityError, StoreError
+from vqafeat.io import without_nan
 from vqafeat.remote import StorePath, map_concurrently, parse_path, translate_network_errors
 from vqafeat.store.lock import exclusive_lock, remove_partial_files, translate_write_errors
 from vqafeat.store.packed import PackedLayout
@@ -115,8 +118,11 @@ class FeatureStore:
         attributes = {name: labels[name] for name in _LABEL_ATTRIBUTES}
         return Dataset(
             name=self.dataset_name,
-            **{**attributes, "mos_range": tuple(attributes["mos_range"])},
-            videos=tuple(Video(*row) for row in zip(*columns, strict=True)),
+            **{**attributes, "mos_range": tuple(map(_from_json, attributes["mos_range"]))},
+            videos=tuple(
+                Video(name, _from_json(mos), content, split, labelled=mos is not None)
+                for name, mos, content, split in zip(*columns, strict=True)
+            ),
             digest=str(self._root.attrs["manifest_digest"]),
             stored_permutations=read_array(self._root, splits) if splits in self._root else None,
         )
@@ -141,6 +147,9 @@ class FeatureStore:
         """Replace the labels, unless too few of the stored ones agree with those of `dataset`."""
         with self.exclusive():
             old = {video.name: video.mos for video in self.dataset.videos} if self._labels() else {}
+            if old and self.dataset.labelled and not dataset.labelled:
+                next_step = "name that data set with --dataset, or choose another --store"
+                raise StoreError(f"'{self.path}' has labels, which would be lost; {next_step}.")
             shared = [video for video in dataset.videos if video.name in old]
             changed = sum(abs(old[video.name] - video.mos) > _LABEL_TOLERANCE for video in shared)
             if old and (not shared or 2 * changed > len(shared)):
@@ -268,6 +277,11 @@ class FeatureStore:
         """Return (frame,) presentation times in seconds; None if the features were imported without them."""
         return None if self.source(video) is None else self.layout.seconds(video)
 
+    def times_problem(self, video: str) -> str:
+        """Return why the times of a video's frames cannot be used, or an empty text."""
+        source = self.source(video)
+        return "" if source is None else times_problem(self.layout.seconds(video), source)
+
     def _plain(self) -> PlainLayout:
         if not isinstance(self.layout, PlainLayout):
             raise StoreError(f"'{self.path}' is packed; `vqafeat unpack {self.path}` makes it writable.")
@@ -286,11 +300,16 @@ def _open_root(path: StorePath, mode: Literal["r", "r+"]) -> zarr.Group:
             raise StoreError(f"{problem}; run `vqafeat pack` or `vqafeat unpack` again.")
         near = ", ".join(sorted(map(str, [*stores_in(path.parent), *stores_in(path)]))) or "none"
         hint = "make one with `vqafeat extract --dataset NAME` or name its folder with --store"
-        raise StoreError(f"no feature store at '{path}' (there: {near}); {hint}.")
+        gone = "" if path.exists() else f"'{path}' does not exist: "
+        raise StoreError(f"{gone}no feature store at '{path}' (there: {near}); {hint}.")
     try:
         return open_root(path, mode)
     except ValueError as error:
         raise StoreError(f"'{path / 'zarr.json'}' is damaged ({error}); extract again.") from error
+
+
+def _from_json(number: float | None) -> float:
+    return nan if number is None else number
 
 
 def label_attributes(dataset: Dataset) -> dict[str, Any]:
@@ -299,4 +318,4 @@ def label_attributes(dataset: Dataset) -> dict[str, Any]:
     columns = {
         name: [getattr(video, field) for video in dataset.videos] for name, field in _LABEL_COLUMNS.items()
     }
-    return {**attributes, "mos_range": list(dataset.mos_range), "columns": columns}
+    return without_nan({**attributes, "mos_range": list(dataset.mos_range), "columns": columns})  # type: ignore[no-any-return]

@@ -4,9 +4,11 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import asdict, dataclass
-from math import nan
+from math import inf, nan
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -17,7 +19,8 @@ from vqafeat.io import write_bytes
 from vqafeat.schema import parse
 from vqafeat.training.results import STATE
 
-SECONDS_BETWEEN = 60.0
+SECONDS_BETWEEN = 60.0  # from one write to the next
+_SECONDS_BETWEEN_COPIES = 1.0  # which an interrupted training writes: at most this much is lost
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ class Checkpoint:
 
     def __init__(self, out: Path, numbers: Iterable[int]) -> None:
         self._paths = {number: out / STATE / f"split-{number:02d}.pt" for number in numbers}
-        self._last = time.monotonic()
+        self._states: dict[int, dict[str, Any]] = {}
+        self._written, self._copied = time.monotonic(), -inf
+        self._lock = Lock()  # a thread saves when the fit's main process has ended
 
     def read(self) -> dict[int, dict[str, Any]]:
         """Return the state of each split that was written last; splits without one are left out."""
@@ -74,14 +79,24 @@ class Checkpoint:
         }
 
     def save_if_due(self, states: Callable[[], dict[int, dict[str, Any]]]) -> None:
-        """Write the states if the last ones are a minute old."""
-        if time.monotonic() - self._last < SECONDS_BETWEEN:
-            return
-        for number, state in states().items():
-            content = io.BytesIO()
-            torch.save(state, content)
-            write_bytes(self._paths[number], content.getvalue())
-        self._last = time.monotonic()
+        """Copy the states at the end of an epoch for `save`, and write them if a minute has passed."""
+        now = time.monotonic()
+        is_due = now - self._written >= SECONDS_BETWEEN
+        if is_due or now - self._copied >= _SECONDS_BETWEEN_COPIES:
+            copies = deepcopy(states())
+            with self._lock:
+                self._states, self._copied = copies, now
+        if is_due:
+            self.save()
+
+    def save(self) -> None:
+        """Write the states that were copied last."""
+        with self._lock:
+            for number, state in self._states.items():
+                content = io.BytesIO()
+                torch.save(state, content)
+                write_bytes(self._paths[number], content.getvalue())
+            self._written = time.monotonic()
 
     def results(self) -> dict[int, SplitResult]:
         """Return the results of the splits that are done."""
@@ -95,6 +110,8 @@ class Checkpoint:
     def finish(self, number: int, result: SplitResult) -> None:
         """Write the result of a split and remove its state."""
         path = self._paths[number]
+        with self._lock:
+            self._states.pop(number, None)
         # NaN stays NaN here, since nobody else reads it
         write_bytes(path.with_suffix(".json"), json.dumps(asdict(result)).encode())
         path.unlink(missing_ok=True)

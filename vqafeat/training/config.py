@@ -7,7 +7,7 @@ from typing import Any
 
 from vqafeat.errors import ArgumentError
 from vqafeat.heads import HEADS
-from vqafeat.heads.base import resolved_options
+from vqafeat.heads.base import head_options, resolved_options
 from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
 from vqafeat.registry import named
 from vqafeat.splits import SPLIT_PROTOCOLS, parse_ratio
@@ -15,6 +15,9 @@ from vqafeat.store.features import split_feature_sets
 from vqafeat.training import RECIPES
 from vqafeat.training.frame_sampling import FrameInput
 from vqafeat.training.recipes import SCHEDULES, SELECTIONS, Recipe
+
+# options of heads that version 1 did not have: left out at their defaults, runs keep their digest
+_LATER_OPTIONS = {"learn_lines": True}
 
 __all__ = ["RECIPES", "SCHEDULES", "SELECTIONS", "FitConfig", "Recipe", "is_gradient_based"]
 
@@ -30,7 +33,7 @@ class FitConfig:
 
     Attributes:
         features: feature sets joined by `+`; empty for the only one of the store.
-        options: options of the head that differ from its defaults.
+        options: options of the head that differ from the recipe's and from its defaults.
         overrides: values of the recipe to change.
         protocol: how videos are split: content, video, stored or official.
         test_part: test part of an official split.
@@ -85,9 +88,16 @@ class FitConfig:
 
     @cached_property
     def head_options(self) -> dict[str, Any]:
-        """All options of the head."""
-        pooling, is_set = self.resolved_recipe.pooling, "pooling" in self.overrides
-        return resolved_options(self.head, self.options, pooling, is_set)
+        """All options of the head: the given ones, then those of the recipe, then its defaults."""
+        recipe, known = self.resolved_recipe, head_options(self.head)
+        options = {key: value for key, value in recipe.head_options.items() if key in known}
+        given = {**options, **self.options}
+        resolved = resolved_options(self.head, given, recipe.pooling, "pooling" in self.overrides)
+        return {
+            key: value
+            for key, value in resolved.items()
+            if key in options or _LATER_OPTIONS.get(key) != value
+        }
 
     @cached_property
     def frame_input(self) -> FrameInput:

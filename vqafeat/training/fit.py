@@ -140,6 +140,8 @@ def fit(
     """
     if jobs < 1:
         raise ArgumentError(f"jobs is {jobs}; it has to be at least 1.")
+    for dataset in store.datasets:
+        dataset.require_labels()
     config = _resolved(config, store)
     if cluster is None:
         devices = tuple(str(device_named(name.strip())) for name in device.split(","))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from vqafeat.datasets.dataset import times_problem
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.registry import named
 from vqafeat.store.features import FeatureDataset, FrameSelector, Index, Seconds
@@ -104,15 +105,11 @@ def _nearest_rows(video: VideoRows, rate: float) -> Index:
     by_count = "sample by count, as with sample-4, stride-2 or uniform-128."
     if seconds is None:
         raise StoreError(
-            f"{problem} are not known, as of imported features. Extract the features with `vqafeat extract`, "
-            f"or {by_count}"
+            f"{problem} are not known, as of imported features, or of a file whose time stamps are all equal "
+            f"or go back. Extract the features of a file with times with `vqafeat extract`, or {by_count}"
         )
-    back = np.flatnonzero(~(np.diff(seconds) >= 0))
-    if len(back):
-        raise StoreError(
-            f"{problem} go back behind row {back[0]}; mend that video's clock and extract it again, or "
-            f"{by_count}"
-        )
+    if useless := times_problem(seconds, unit="row"):
+        raise StoreError(f"{problem} {useless}; mend that video's clock and extract it again, or {by_count}")
     end = seconds[-1] - seconds[0] + (np.median(np.diff(seconds)) / 2 if video.count > 1 else 0.0)
     ticks = seconds[0] + np.arange(max(ceil(end * rate), 1)) / rate
     nearest: Index = np.searchsorted((seconds[1:] + seconds[:-1]) / 2 + _SECONDS_ALIKE, ticks)

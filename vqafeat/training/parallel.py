@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -64,6 +65,10 @@ class SplitGroup:
     number: int
     tasks: tuple[SplitTask, ...]
 
+    def checkpoint(self, out: Path) -> Checkpoint:
+        """Return the files that these splits resume from, in a run folder."""
+        return Checkpoint(out, [task.number for task in self.tasks])
+
 
 def split_seed(seed: int, number: int) -> int:
     """Return the seed of one split of a fit; it depends on nothing else."""
@@ -112,17 +117,27 @@ def build_head_on_meta(config: FitConfig, channels: int) -> Head:
         return build_head(config.head, channels, config.options)
 
 
-def fit_group(data: FeatureDataset, group: SplitGroup, job: FitJob, progress: Progress) -> list[SplitResult]:
+def fit_group(
+    data: FeatureDataset,
+    group: SplitGroup,
+    job: FitJob,
+    progress: Progress,
+    checkpoint: Checkpoint | None = None,
+) -> list[SplitResult]:
     """Train a head on each split of a group, write the kept weights, and score all parts."""
-    checkpoint = Checkpoint(job.out, [task.number for task in group.tasks])
+    checkpoint = checkpoint or group.checkpoint(job.out)
     results = checkpoint.results()
     device = job.devices[group.number % len(job.devices)]
     if tasks := [task for task in group.tasks if task.number not in results]:
         train = TRAINERS[HEADS.get(job.config.head).trainer]
-        trained = train(data, tasks, job.config, device, checkpoint, progress)
-        for task, result in zip(tasks, trained, strict=True):
-            results[task.number] = _scored(data, task, job, result, device)
-            checkpoint.finish(task.number, results[task.number])
+        try:
+            trained = train(data, tasks, job.config, device, checkpoint, progress)
+            for task, result in zip(tasks, trained, strict=True):
+                results[task.number] = _scored(data, task, job, result, device)
+                checkpoint.finish(task.number, results[task.number])
+        except KeyboardInterrupt:
+            checkpoint.save()
+            raise
     return [results[task.number] for task in group.tasks]
 
 
@@ -172,7 +187,7 @@ def _run_in_pool(
             f"--jobs than {jobs}."
         ) from error
     finally:
-        ours.close()  # after an error, workers end at once, since nobody reads their records
+        ours.close()  # after an error or Ctrl-C, workers save their states and end at once
         pool.shutdown(cancel_futures=True)
         theirs.close()
 
@@ -197,6 +212,7 @@ class _WorkerState:
     records: Records
     job: FitJob
     features: SharedFeatures | None
+    checkpoint: Checkpoint | None = None
 
     @cached_property
     def data(self) -> FeatureDataset:
@@ -217,14 +233,20 @@ def _start_worker(
     global _state  # noqa: PLW0603 – a process pool gives its workers nothing else to keep things in
     os.environ.update(environment)
     torch.set_num_threads(1)
-    exit_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process gets it too, and ends this one
+    exit_with_parent(parent, _save_state)
     _state = _WorkerState(records, pickle.loads(pickled_job), features)
+
+
+def _save_state() -> None:
+    if _state is not None and _state.checkpoint is not None:
+        _state.checkpoint.save()
 
 
 def _worker_main(group: SplitGroup) -> list[SplitResult]:
     assert _state is not None
-    records = _state.records
-    return fit_group(_state.data, group, _state.job, lambda *record: records.put(record))
+    records, _state.checkpoint = _state.records, group.checkpoint(_state.job.out)
+    return fit_group(_state.data, group, _state.job, lambda *record: records.put(record), _state.checkpoint)
 
 
 def worker_data(job: FitJob, features: SharedFeatures | None) -> FeatureDataset:

@@ -1,7 +1,7 @@
 """Recipes: named sets of values that decide how a head is trained."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import cos, inf, pi
 from typing import Any
 
@@ -49,6 +49,7 @@ _FORMER_NAMES = {
     "settling_fraction": "warmup_fraction",
     "bucket_batches": "length_bucket_size",
 }
+_NOT_OVERRIDDEN = ("name", "head_options")  # options of the head are given by themselves
 _LEAST = {
     "batch_size": 1,
     "epochs": 1,
@@ -77,6 +78,7 @@ class Recipe:
         select: part whose SROCC selects the epoch, "validation", or "test" to repeat a table that did so.
         multi_dataset: how several data sets share a training: "losses", one each, combined; or "pooled", as
             one data set.
+        head_options: options of the head that differ from its defaults, where the head has them.
         length_bucket_size: this many batches' worth of an epoch's shuffled videos are sorted by length at a
             time, and the batches shuffled again, which saves a recurrence the steps after short videos' ends.
     """
@@ -104,6 +106,7 @@ class Recipe:
     select: str = "validation"
     multi_dataset: str = "losses"
     length_bucket_size: int = 1
+    head_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         named("label scale", self.label_scaling, LABEL_SCALES)
@@ -159,8 +162,8 @@ class Recipe:
         changes = {_FORMER_NAMES.get(key, key): value for key, value in changes.items()}
         own = {item.name: getattr(self, item.name) for item in fields(self)}
         for key, value in changes.items():
-            if key not in own or key == "name":
-                known = ", ".join(name for name in own if name != "name")
+            if key not in own or key in _NOT_OVERRIDDEN:
+                known = ", ".join(name for name in own if name not in _NOT_OVERRIDDEN)
                 raise ArgumentError(f"recipe '{self.name}' has no value '{key}'; it has {known}.")
             kind, usual = type(own[key]), f"{own[key]!r} in the recipe '{self.name}'"
             if type(value) is not kind and not (kind is float and type(value) is int):
@@ -186,9 +189,11 @@ class Recipe:
                 )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON stores them, under the names of version 1."""
+        """Return the values as JSON stores them, under the names of version 1, without the head's options."""
         stored = {new: old for old, new in _FORMER_NAMES.items()}
-        return {stored.get(name, name): value for name, value in asdict(self).items()}
+        values = asdict(self)
+        del values["head_options"]
+        return {stored.get(name, name): value for name, value in values.items()}
 
 
 def __getattr__(name: str) -> Recipe:

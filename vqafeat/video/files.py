@@ -1,7 +1,9 @@
 """Fingerprints of video files, numbers in their headers, and single frames."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from hashlib import file_digest
+from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,12 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from vqafeat.datasets import RawGeometry
+from vqafeat.datasets import Dataset, RawGeometry
 from vqafeat.errors import VideoError
 from vqafeat.remote import VideoFile, network_errors
 from vqafeat.video.reader import RAW_SUFFIXES, VideoReader, duration_seconds, open_container, video_stream
+
+_PROBED = 32  # videos whose headers are read for the mean number of frames
 
 
 def file_fingerprint(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
@@ -50,13 +54,28 @@ def count_packets(path: Path, raw: RawGeometry | None = None) -> int:
             raise VideoError("breaks-midway", message) from error
 
 
-def stated_samples(path: Path, raw: RawGeometry | None = None) -> int:
-    """Return frames × pixels by the header, or by duration and rate if it counts no frames; at least 1."""
+def stated_frames(path: Path, raw: RawGeometry | None = None) -> tuple[int, int]:
+    """Return the frames by the header, or by duration and rate if it counts none, and the pixels of each."""
     with open_container(path, raw) as container:
         stream = video_stream(container, path)
         seconds = duration_seconds(stream) or (container.duration or 0) / av.time_base
         frames = stream.frames or round(seconds * float(stream.average_rate or stream.guessed_rate or 25))
-        return max(1, frames * stream.codec_context.width * stream.codec_context.height)
+        return frames, stream.codec_context.width * stream.codec_context.height
+
+
+def stated_samples(path: Path, raw: RawGeometry | None = None) -> int:
+    """Return frames × pixels by the header; at least 1."""
+    return max(1, prod(stated_frames(path, raw)))
+
+
+def mean_frames(dataset: Dataset) -> float:
+    """Return the mean frames by the headers of a few local videos of a data set, or 0 if none is readable."""
+    counts = []
+    for video in dataset.videos[:: ceil(len(dataset.videos) / _PROBED)]:
+        with suppress(VideoError):
+            if isinstance(video.path, Path):
+                counts.append(stated_frames(video.path, video.raw or dataset.raw)[0])
+    return sum(counts) / max(len(counts), 1)
 
 
 def read_frames(

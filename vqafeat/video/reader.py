@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -31,6 +31,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vqafeat.datasets import RawGeometry
+from vqafeat.datasets.dataset import BAD_TIMES, times_problem
 from vqafeat.errors import VideoError
 from vqafeat.video import mpeg_ts
 from vqafeat.video.completeness import container_cropping, cut_reason, states_sizes
@@ -233,12 +234,14 @@ class _Clock:
         self._time_base = stream.time_base or Fraction(1, av.time_base)
         self._start_seconds = Fraction(start or 0, av.time_base)
         self._last_pts, self._last_dts, self._faulty_pts, self._faulty_dts = -inf, -inf, 0, 0
+        self._stamps: list[float] = []
 
     def time_of(self, picture: VideoFrame) -> float:
         """Return the time of the next frame, in seconds, and remember it."""
         stamp = self._stamp(picture.pts, picture.dts)
         exact = stamp is not None and stamp == picture.pts
         seconds = -inf if stamp is None else float(stamp * self._time_base - self._start_seconds)
+        self._stamps.append(seconds)
         if self.seconds and seconds <= self.seconds[-1]:
             seconds, exact = self.seconds[-1] + self._step_seconds, False
         seconds = 0.0 if seconds == -inf else seconds
@@ -268,7 +271,9 @@ class _Clock:
         firsts, lasts = [0, *(ends + 1)], [*ends, len(self._estimated) - 1]
         pairs = zip(firsts, lasts, strict=True)
         ranges = [[self._estimated[first], self._estimated[last]] for first, last in pairs]
-        return {"times": "partly estimated", "estimated_frames": ranges}
+        problem = times_problem(np.array(self._stamps)) if isfinite(min(self._stamps)) else ""
+        bad = {BAD_TIMES: problem} if problem else {}
+        return {"times": "partly estimated", "estimated_frames": ranges, **bad}
 
 
 def _tagged_seconds(text: str) -> float:

@@ -42,6 +42,11 @@ class TimingCell(CellType):
     timed: PositiveInt = 2
     repeats: PositiveInt = 1
 
+    def missing(self, fits: FitCache) -> tuple[str, ...]:
+        """Return that costs are not to be measured, unless they are."""
+        reason = "the costs of networks are not measured with --all; name the table, or add --costs"
+        return () if fits.costs else (reason,)
+
     def measured(self, task: Task) -> Measured:
         """Return the sums over the networks; a first run of each is not timed."""
         stores, device = task.fits.stores, device_named(task.fits.device)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,6 @@ from vqafeat.training.joint_store import dataset_number
 from vqafeat.training.predictions import Prediction
 from vqafeat.training.results import EVERY_MEASURE, Summary
 from vqafeat.training.run import Run
-from vqafeat.training.run_config import RunConfig
 
 
 @CELL_TYPES.register("fit")
@@ -134,6 +133,21 @@ class DifferenceCell(PairedRuns):
         return Measured(Summary.of([tested.mean_difference]), runs=runs)
 
 
+@CELL_TYPES.register("improvement")
+@dataclass(frozen=True)
+class ImprovementCell(PairedRuns):
+    """How far the SROCC of the run `against` is above the cell's own, in percent of it (A2INet, table 5)."""
+
+    measures = ("gain",)
+
+    def measured(self, task: Task) -> Measured:
+        """Return the relative difference of the medians over the splits."""
+        runs = [task.fits.fit(request) for request in self.requests(task.request)]
+        own, other = (run.metrics.srocc.median for run in runs)
+        gain = 100 * (other / own - 1) if own else nan
+        return Measured(Summary.of([gain]), runs=tuple(run.path for run in runs))
+
+
 @CELL_TYPES.register("ensemble")
 @dataclass(frozen=True)
 class EnsembleCell(CellType):
@@ -187,70 +201,99 @@ def average(peers: Sequence[CellResult]) -> Measured:
     )
 
 
-# the range to which all labels are scaled; the threshold of Li et al. refers to it
+# data set → slope and offset of INLSA's calibration in VIDEVAL's demo_eval_BVQA_feats_all_combined.py:
+# 5 − 4(−0.0993 + 1.1241(5 − y)/4), 5 − 4(0.0253 + 0.7132(100 − y)/100), and YouTube-UGC as it is
+_INLSA = {"konvid": (1.1241, -0.2233), "live-vqc": (0.028528, 2.046), "youtube-ugc": (1.0, 0.0)}
+# the range to which other labels are scaled
 _LOWEST, _HIGHEST = 1.0, 5.0
 
 
 @CELL_TYPES.register("subset")
 @dataclass(frozen=True)
 class SubsetCell(CellType):
-    """A head measured on one group of its test videos, with all labels on one range.
+    """A head measured on one group of its test videos, with labels and scores of all data sets on 1 to 5.
 
-    Source: Li et al. (TCSVT 2022), section IV-C2, tables VII to IX.
+    Source: Li et al. (TCSVT 2022), section IV-C2, tables VII to IX, who follow VIDEVAL.
 
     Attributes:
         by: a name in `GROUPINGS`.
         name: of the group.
         within: data sets whose videos the group may hold; empty for all.
-        threshold: of the grouping `quality`, on the range 1 to 5.
+        threshold: of `quality`: the smallest high label, or "median" of all labels, which is low itself; None
+            is the middle of the range.
+        calibration: from each data set's range to 1 to 5, or as VIDEVAL's INLSA calibration has it.
     """
 
     by: str
     name: NonEmpty[str]
     within: Texts = ()
-    threshold: float | None = None
+    threshold: float | Literal["median"] | None = None
+    calibration: Literal["range", "inlsa"] = "range"
 
     def __post_init__(self) -> None:
         GROUPINGS.get(self.by)
+        if self.threshold is not None and self.by != "quality":
+            raise ArgumentError(f"threshold is {self.threshold}; leave it out, or group by quality.")
+        if isinstance(self.threshold, float) and not _LOWEST < self.threshold <= _HIGHEST:
+            allowed = f"it has to be above {_LOWEST:g} and at most {_HIGHEST:g}, or median"
+            raise ArgumentError(f"threshold is {self.threshold:g}; {allowed}.")
 
     def measured(self, task: Task) -> Measured:
         """Return the measure of the heads on the group's videos in their test parts."""
-        run, group = task.fits.fit(task.request), self._group(task)
-        rows = [row for row in run.predictions if row.part == "test" and row.video in group]
-        scaled, splits = [_on_one_range(row, run.config) for row in rows], run.config.splits
+        group, lines, run = self.group(task), self.lines(task), task.fits.fit(task.request)
+        names, splits, scaled = run.config.dataset_names, run.config.splits, list[Prediction]()
+        for row in run.predictions:
+            if row.part == "test" and row.video in group:
+                line = lines[dataset_number(row.video, names)]
+                mos, prediction = (_on_line(value, line) for value in (row.mos, row.prediction))
+                scaled.append(replace(row, mos=mos, prediction=prediction))
         summary: Summary = getattr(group_metrics(scaled, splits, task.request.mapping), task.measure)
         few = sum(map(isnan, summary.values))
         note = f"{few} of {splits} splits have no value: their test parts have too few videos of the group"
         return Measured(summary, len(scaled) / splits, (run.path,), (note,) if few else ())
 
-    def _group(self, task: Task) -> set[str]:
+    def lines(self, task: Task) -> list[tuple[float, float]]:
+        """Return the slope and offset that bring the labels of each data set to the common scale."""
+        if self.calibration == "inlsa" and not task.fits.stores.stands_in:
+            if unknown := [dataset for dataset in task.request.datasets if dataset not in _INLSA]:
+                known = f"it is known for {', '.join(_INLSA)}; take range"
+                raise ArgumentError(f"calibration is inlsa, which has no line for {unknown[0]}; {known}.")
+            return [_INLSA[dataset] for dataset in task.request.datasets]
+        ranges = [source.dataset.mos_range for source in task.fits.sources(task.request)]
+        slopes = [(_HIGHEST - _LOWEST) / (high - low) for low, high in ranges]
+        return [(slope, _LOWEST - slope * low) for slope, (low, _) in zip(slopes, ranges, strict=True)]
+
+    def group(self, task: Task) -> set[str]:
         """Return the names that the group's videos have in the run."""
-        datasets, sources = task.request.datasets, task.fits.sources(task.request)
-        group: set[str] = set()
-        for dataset, source in zip(datasets, sources, strict=True):
+        groups, labels, sources = dict[str, str](), dict[str, float](), task.fits.sources(task.request)
+        for dataset, source, line in zip(task.request.datasets, sources, self.lines(task), strict=True):
             prefix = "" if len(sources) == 1 else f"{source.dataset.name}/"
-            names = tuple(video.name for video in source.dataset.videos)
+            names = [video.name for video in source.dataset.videos]
+            labels |= {prefix + video.name: _on_line(video.mos, line) for video in source.dataset.videos}
             if task.fits.stores.stands_in and self.by != "quality":
                 # the demo data set has none of the paper's groups
-                members = sorted(names)[::2]
+                of: Mapping[str, str] = dict.fromkeys(sorted(names)[::2], self.name)
             elif self.within and dataset not in self.within:
-                members = []
+                of = {}
+            elif self.by == "quality":
+                of = dict.fromkeys(names, "")
             else:
-                low, high = source.dataset.mos_range
-                share = None if self.threshold is None else (self.threshold - _LOWEST) / (_HIGHEST - _LOWEST)
-                threshold = None if share is None else low + share * (high - low)
-                group_of = group_videos(self.by, source, names, threshold).of
-                members = [video for video, name in group_of.items() if name == self.name]
-            group.update(prefix + video for video in members)
-        return group
+                of = group_videos(self.by, source, names).of
+            groups |= {prefix + video: name for video, name in of.items()}
+        if self.by == "quality":
+            least_high = self._least_high(list(labels.values()))
+            groups = {video: "low" if labels[video] < least_high else "high" for video in groups}
+        return {video for video, name in groups.items() if name == self.name}
+
+    def _least_high(self, labels: Sequence[float]) -> float:
+        if self.threshold == "median":
+            return float(np.nextafter(np.median(labels), np.inf))
+        return (_LOWEST + _HIGHEST) / 2 if self.threshold is None else self.threshold
 
 
-def _on_one_range(row: Prediction, config: RunConfig) -> Prediction:
-    """Return the row with label and score scaled from its data set's range to 1 to 5."""
-    low, high = config.datasets[dataset_number(row.video, config.dataset_names)].mos_range
-    slope = (_HIGHEST - _LOWEST) / (high - low)
-    mos, score = (_LOWEST + slope * (value - low) for value in (row.mos, row.prediction))
-    return replace(row, mos=mos, prediction=score)
+def _on_line(value: float, line: tuple[float, float]) -> float:
+    slope, offset = line
+    return offset + slope * value
 
 
 @CELL_TYPES.register("curve")
