@@ -145,6 +145,9 @@ def test_read_state_dict__names_the_converter_of_caffe2_files(whole: nn.Module, 
         load_network(BACKBONE, str(path))
     command = str(caught.value).partition("convert it with python ")[2].removesuffix(".")
     subprocess.run([sys.executable, *shlex.split(command)], check=True)
+    (tmp_path / "cut.pkl").write_bytes(b"")
+    with pytest.raises(WeightsError, match=r"cut.pkl' cannot be read .*; if you trust it, convert it with"):
+        load_network(BACKBONE, str(tmp_path / "cut.pkl"))
     torch.save(state, tmp_path / "ours.pyth")
     digests = [
         load_network(BACKBONE, str(file)).weights_sha256 for file in (f"{path}.pt", tmp_path / "ours.pyth")

@@ -103,7 +103,7 @@ VIEWS = {
     "center112": View(
         _center,
         lambda height, width: (CUBE_SIDE, CUBE_SIDE),
-        f"resized to a short side of {CUBE_SIDE}, bilinear, antialiased, and its center cropped",
+        f"resized to a short side of {CUBE_SIDE}, bilinear, antialiased, centre crop",
     ),
 }
 FRAME_RULES = {

@@ -24,7 +24,7 @@ from vqafeat.remote import cache_folder, is_offline
 _WRAPPERS = ("state_dict", "model_state")  # training scripts; pytorchvideo
 _CONNECT_SECONDS = 20.0
 _CONVERTER = (  # of Caffe2 files, as those of PySlowFast's model zoo
-    'python -c "import pickle, torch; '
+    'if you trust it, convert it with python -c "import pickle, torch; '
     "blobs = pickle.load(open('{path}', 'rb'), encoding='latin1')['blobs']; "
     "torch.save({{name: torch.tensor(blob) for name, blob in blobs.items()}}, '{path}.pt')\""
 )
@@ -51,6 +51,7 @@ def read_state_dict(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         allowed = "a .pth, .pt or .safetensors file (for a network also imagenet, random or random:SEED)"
         raise WeightsError(f"weights file '{path}' does not exist; name {allowed}.")
+    convert = _CONVERTER.format(path=path) if path.suffix == ".pkl" else ""
     try:
         if path.suffix == ".safetensors":
             saved: object = load_file(path)
@@ -60,12 +61,11 @@ def read_state_dict(path: Path) -> Mapping[str, Tensor]:
     except pickle.UnpicklingError as error:
         problem = f"weights file '{path}' is a pickle that needs code to load, which could do anything"
         next_step = "save its state dict alone with torch.save(model.state_dict(), FILE) or as .safetensors"
-        if path.suffix == ".pkl":
-            next_step = f"if you trust it, convert it with {_CONVERTER.format(path=path)}"
-        raise WeightsError(f"{problem} on this machine; {next_step}.") from error
+        raise WeightsError(f"{problem} on this machine; {convert or next_step}.") from error
     except (SafetensorError, *_UNREADABLE) as error:
         problem = f"weights file '{path}' cannot be read ({error})"
-        raise WeightsError(f"{problem}; give a state dict saved by torch.save or safetensors.") from error
+        next_step = "give a state dict saved by torch.save or safetensors"
+        raise WeightsError(f"{problem}; {convert or next_step}.") from error
     return unwrap_state_dict(saved, f"weights file '{path}'")
 
 
