@@ -255,7 +255,7 @@ def _images_and_weights(
 @option("--videos", type=PATH, help="Folder of the videos; adds players to the page.")
 @option("--curves", default=20, type=IntRange(0), help="Videos per run with frame scores, worst first.")
 @option("--plots", type=PATH, help="Folder for PNG plots of the calibrated scores and the training of runs.")
-@option("--title", help="Title of the page.  [default: the names of the runs]")
+@option("--title", help="Title of the page.  [default: the question and the data set]")
 @flag("--overwrite", help="Replace an existing page.")
 def report(
     inputs: tuple[Path, ...],
@@ -268,8 +268,10 @@ def report(
     """Write an HTML page about finished runs and tables.
 
     The page shows the metrics of each run, calibrated scores against labels, the largest errors (score minus
-    label), the training curves, and the configuration. A table that `vqafeat table NAME --json --out FOLDER`
-    wrote is shown with its runs, measured next to published figures.
+    label), the training curves, and the configuration. Several runs are first compared: those that were
+    tested on the same videos, each with the one of the highest mean SROCC, as `vqafeat compare` does. A table
+    that `vqafeat table NAME --json --out FOLDER` wrote is shown with its runs, measured next to published
+    figures.
 
     The page is a single file that loads nothing from the network. With --videos it plays the video files, as
     long as neither they nor the page are moved. With --store it shows the score of each frame of the worst

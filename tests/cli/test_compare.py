@@ -26,7 +26,8 @@ def test_compare__prints_a_table_of_runs_and_of_pairs(run: Run, tmp_path: Path) 
     assert lines[2].split()[:3] == ["good", "*", f"{sum(values[0]) / 4:.3f}"]
     assert (
         lines[4]
-        == "  * measured on only 12 test videos per split: with fewer than 20, one video moves a figure visibly"
+        == "  * measured on only 12 test videos per split: with fewer than 20, one video moves a figure "
+        "visibly"
     )
     assert (
         lines[5]

@@ -1,11 +1,13 @@
 """The page of a report without a browser: its data, its safety, its refusals."""
 
 import json
+import os
 import re
 import shutil
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.command_line import Run
 from tests.helpers.report_runs import ENDING, NASTY, fitted_run, names, recorded_run, scores_in
 from vqafeat.errors import ArgumentError, DatasetError, WeightsError
+from vqafeat.evaluation.compare import compare_runs
 from vqafeat.evaluation.model import Model
 from vqafeat.io import json_text
 from vqafeat.metrics import DEFAULT_MAPPING, fit_logistic
@@ -26,7 +29,7 @@ from vqafeat.paper_tables.sources import FeatureStores, FitCache
 from vqafeat.paper_tables.table import PaperTable
 from vqafeat.report import build_report, charts, rendered, write_report
 from vqafeat.report.build import NOT_TESTED, VideoFolder, report_run, worst_videos
-from vqafeat.report.content import FrameCurve, Report, ReportRun, ReportVideo, TrainingCurve
+from vqafeat.report.content import FrameCurve, Report, ReportComparison, ReportRun, ReportVideo, TrainingCurve
 from vqafeat.report.page import json_in_html
 from vqafeat.report.tables import ReportCell, ReportTable
 from vqafeat.store import FeatureStore, store_key
@@ -336,6 +339,101 @@ def test_rendered__the_same_runs_give_the_same_page(tmp_path: Path) -> None:
     )
 
 
+# --- comparison, question and dates
+
+
+def test_build_report__compares_runs_with_the_best_one(tmp_path: Path) -> None:
+    noises = {"a": 1.5, "b": 0.4, "c": 0.5}
+    folders = [recorded_run(tmp_path / name, noise=noise, splits=5) for name, noise in noises.items()]
+    (comparison,) = build_report(folders, tmp_path).comparisons
+    assert list(comparison.pairs) == [1, 2, 0]
+    expected = compare_runs(folders)
+    names = {frozenset((pair.first, pair.second)): pair for pair in expected.pairs}
+    for index in (0, 2):
+        pair, same = comparison.pairs[index], names[frozenset(("b", "abc"[index]))]
+        assert pair is not None
+        assert (pair.first, pair.second) == ("abc"[index], "b")
+        assert pair.test.p == pytest.approx(same.test.p)
+        assert pair.p_holm == pytest.approx(same.p_holm), "corrected for all three pairs"
+        assert pair.interval.difference < 0
+        assert sorted(map(abs, (pair.interval.low, pair.interval.high))) == pytest.approx(
+            sorted(map(abs, (same.interval.low, same.interval.high)))
+        )
+
+
+def test_build_report__says_why_runs_are_not_compared(tmp_path: Path) -> None:
+    folders = [recorded_run(tmp_path / name / "run") for name in "ab"]
+    report = build_report([*folders, recorded_run(tmp_path / "c", videos=30)], tmp_path)
+    (comparison,) = report.comparisons
+    assert comparison.note.startswith("several runs are called 'run'")
+    page = rendered(report)
+    assert "Runs on tiny are not compared: several runs are called" in page
+    assert re.search(r"tested on the same videos: c\.", page)
+
+
+def test_build_report__does_not_compare_runs_without_srocc(tmp_path: Path) -> None:
+    folders = [recorded_run(tmp_path / name) for name in "ab"]
+    for folder in folders:
+        values = json.loads((folder / "metrics.json").read_text())
+        values["srocc"]["values"] = [None, None, None]
+        (folder / "metrics.json").write_text(json.dumps(values))
+    page = rendered(build_report(folders, tmp_path))
+    assert "Runs on tiny are not compared: their SROCC is not defined." in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "title"),
+    [
+        ([{"head": "svr"}, {}], "Which head predicts the MOS of tiny best: svr or no-time?"),
+        (
+            [{"feature_sets": name} for name in ("x", "y", "x+y")],
+            "Which features predict the MOS of tiny best: x, y or x+y?",
+        ),
+        (
+            [{"recipe": {"loss": name}} for name in ("l1", "plcc")],
+            "Which loss predicts the MOS of tiny best: l1 or plcc?",
+        ),
+        ([{"head": "svr"}, {"feature_sets": "y"}], "How well do 2 runs predict the MOS of tiny?"),
+        (
+            [{"datasets": ("konvid", "cvd2014")}, {"head": "svr"}],
+            "How well do 2 runs predict the MOS of konvid, cvd2014 and tiny?",
+        ),
+    ],
+)
+def test_build_report__the_title_is_the_question(
+    tmp_path: Path, changes: list[dict[str, Any]], title: str
+) -> None:
+    folders = [recorded_run(tmp_path / str(number), **own) for number, own in enumerate(changes)]
+    assert build_report(folders, tmp_path).title == title
+
+
+def test_rendered__shows_the_dates(tmp_path: Path) -> None:
+    folders = [recorded_run(tmp_path / name) for name in "ab"]
+    for day, folder in enumerate(folders, 3):
+        moment = datetime(2024, 5, day, 12).timestamp()
+        os.utime(folder / "metrics.json", (moment, moment))
+    report = build_report(folders, tmp_path)
+    assert [run.finished for run in report.runs] == ["2024-05-03", "2024-05-04"]
+    page = rendered(replace(report, made="2024-06-01"))
+    assert "finished on 2024-05-03 to 2024-05-04 · page of 2024-06-01" in page
+
+
+def test_rendered__has_each_note_once(tmp_path: Path) -> None:
+    report = build_report([recorded_run(tmp_path / name) for name in "abc"], tmp_path)
+    notes = (
+        ("split 0: 9 are too few", "all"),
+        ("split 1: 8 are too few",),
+        ("2 of 3 splits: it falls", "all"),
+    )
+    runs = tuple(replace(run, notes=own) for run, own in zip(report.runs, notes, strict=True))
+    page = rendered(replace(report, runs=runs))
+    lines = re.findall("<li>([^<]*)</li>", page.partition('id="metrics-notes"')[2].partition("</ul>")[0])
+    assert "a (split 0, n = 9); b (split 1, n = 8): n are too few" in lines
+    assert "a, c: all" in lines
+    assert "c (2 of 3 splits): it falls" in lines
+    assert "made for a test" in lines
+
+
 # --- safety
 
 
@@ -470,6 +568,8 @@ def test_report__parts_refuse_wrong_values(fitted: tuple[Path, Path]) -> None:
         TrainingCurve(0, 0, (1, 2), {"loss": (1.0,)})
     with pytest.raises(ArgumentError, match="1 times for 2 scores"):
         FrameCurve((0,), (0.0,), (1.0, 2.0))
+    with pytest.raises(ArgumentError, match=r"pairs of 'tiny' compare runs \[\]; give one for each run but"):
+        ReportComparison("tiny", 3, {0: None, 1: None})
     with pytest.raises(ArgumentError, match="runs of a report are none"):
         Report("title", ())
     with pytest.raises(ArgumentError, match="runs of a report are a, a; give at least one, and different"):

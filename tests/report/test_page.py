@@ -198,7 +198,8 @@ def test_page__scatter_has_the_line_of_equal_score_and_label(
 ) -> None:
     page = opened(large_page)
     assert page.locator("#scores-title").inner_text() == "Calibrated score against label"
-    assert page.locator("#legend").inner_text().split("\n") == ["test", "score = label", "fitted logistic"]
+    marks = ["test", "score = label", "fitted logistic", "chosen video"]
+    assert page.locator("#legend").inner_text().split("\n") == marks
     caption = page.locator("#scatter-caption").inner_text()
     assert (
         "a straight line that was fitted to the validation part of its split. An error is score minus label."
@@ -210,12 +211,12 @@ def test_page__scatter_has_the_line_of_equal_score_and_label(
         "[...document.querySelectorAll('#scatter .line')].filter((line) => !line.closest('[hidden]'))"
         ".map((line) => getComputedStyle(line).strokeDasharray)"
     )
-    assert [dash != "none" for dash in dashes] == [False, True, False, False], (
-        "each line has a rim; that of equality is dashed"
+    assert [dash != "none" for dash in dashes] == [True, False, True, False], (
+        "the rims are below both lines, and that of the dashed line is dashed"
     )
     page.select_option("#run", label="few")
     page.select_option("#split", "1")
-    assert page.locator("#legend").inner_text().split("\n") == ["test", "score = label"]
+    assert page.locator("#legend").inner_text().split("\n") == ["test", "score = label", "chosen video"]
     caption = page.locator("#scatter-caption").inner_text()
     assert "No logistic is fitted to the test part of split 1: " in caption
     assert "videos are too few for the mapping 'logistic-increasing'" in caption
@@ -258,6 +259,48 @@ def test_page__plain_and_calibrated_measures_are_next_to_the_mapped_ones(
         "few: PLCC and RMSE are computed after the mapping 'logistic-increasing', which is fitted to each "
         "test part" in notes
     )
+
+
+def test_page__opens_with_a_comparison(opened: Callable[..., Page], tmp_path: Path) -> None:
+    noises = {"far": 2.0, "near": 0.4}
+    runs = [recorded_run(tmp_path / name, noise=noise, splits=8) for name, noise in noises.items()]
+    runs.append(recorded_run(tmp_path / "apart", datasets=("konvid",)))
+    page = opened(write_report(build_report(runs, tmp_path), tmp_path / "page.html"))
+    section = page.locator("main section:visible").first
+    assert section.locator("h2").inner_text() == "Comparison"
+    words = section.inner_text()
+    assert "near has the highest mean SROCC, 0." in words
+    assert "It differs significantly from far (p " in words
+    assert "Not compared, since no other run was tested on the same videos: apart." in words
+    assert column(page, 1, "#comparison .scroll:not(details *)") == ["near", "far"]
+    assert page.locator("#comparison tr.best td").all_inner_texts()[3:] == ["best", "–", "–", "–"]
+    assert page.locator("#comparison svg").count() == 2
+    assert page.locator("#comparison svg .best text").all_text_contents() == ["near (best)"] * 2
+    assert page.locator("#metrics-table td.best").count() == 7, "the best run's measures"
+    page.get_by_role("button", name="p, Holm").click()
+    page.locator("#comparison td button", has_text="near").click()
+    assert page.locator("#training-run").inner_text() == "of near"
+
+
+def test_page__one_run_has_no_comparison(opened: Callable[..., Page], tmp_path: Path) -> None:
+    folder = recorded_run(tmp_path / "a")
+    page = opened(write_report(build_report([folder], tmp_path), tmp_path / "page.html"))
+    assert page.locator("h1").inner_text() == "How well does no-time on tiny predict the MOS of tiny?"
+    assert page.locator("#comparison, td.best").count() == 0
+
+
+def test_page__folds_provenance_and_meanings(opened: Callable[..., Page], large_page: Path) -> None:
+    page = opened(large_page)
+    assert not page.locator("#provenance").is_visible()
+    page.locator("nav a", has_text="Provenance").click()
+    until(page, "document.querySelector('#provenance').checkVisibility()")
+    assert "digest of the configuration" in page.locator("#provenance").inner_text()
+    page.get_by_text("What the metrics mean").click()
+    terms = page.locator("#meanings dt").all_inner_texts()
+    assert terms[:7] == page.locator("#metrics-table th").all_inner_texts()[3:]
+    assert "Spearman’s rank correlation" in page.locator("#meanings dd").first.inner_text()
+    page.locator("summary", has_text="What differs between the runs").click()
+    assert "Run: mapping before PLCC and RMSE" in page.locator("#comparison").inner_text()
 
 
 def test_page__sorting_and_filtering_many_videos_is_quick(

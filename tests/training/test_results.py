@@ -139,7 +139,8 @@ def test_metrics_summary__marks_measuring_on_few_videos() -> None:
 
     assert summary(20, 240).few_videos == ""
     assert summary(19, 20, 11).few_videos == (
-        "measured on only 11 to 19 test videos per split: with fewer than 20, one video moves a figure visibly"
+        "measured on only 11 to 19 test videos per split: with fewer than 20, one video moves a figure "
+        "visibly"
     )
     both = MetricsSummary.weighted({"one": summary(40), "two": summary(5)})
     assert "only 5 test videos" in both.few_videos

@@ -3,11 +3,12 @@
 import csv
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from functools import cache
 from itertools import product
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,17 +17,27 @@ import numpy as np
 from vqafeat.datasets import FileRules, load_manifest, manifest_names
 from vqafeat.datasets.locate import VIDEO_EXTENSIONS, VideoIndex, candidate_files, index_videos
 from vqafeat.errors import ArgumentError, DatasetError, StoreError, WeightsError
+from vqafeat.evaluation.compare import compare_runs
 from vqafeat.evaluation.model import Model
 from vqafeat.metrics import LogisticFit, fit_logistic
 from vqafeat.remote import StorePath
-from vqafeat.report.content import ALL_SPLITS, FrameCurve, Report, ReportRun, ReportVideo, TrainingCurve
+from vqafeat.report.content import (
+    ALL_SPLITS,
+    FrameCurve,
+    Report,
+    ReportComparison,
+    ReportRun,
+    ReportVideo,
+    TrainingCurve,
+)
 from vqafeat.report.tables import WrittenTable
+from vqafeat.statistics import compare
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.store.features import fuse, split_feature_sets
 from vqafeat.training.calibration import calibration_notes
 from vqafeat.training.joint_store import dataset_number
 from vqafeat.training.predictions import Prediction
-from vqafeat.training.results import CURVE, reading
+from vqafeat.training.results import CURVE, METRICS, reading
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig
 
@@ -180,8 +191,65 @@ def build_report(
         for folder, name in zip(folders, _names(folders), strict=True)
     ]
     shown = tuple(table.shown(folders) for table in written)
-    names = [table.name for table in shown] or [run.name for run in runs]
-    return Report(title or " · ".join(names), tuple(runs), shown)
+    title = title or " · ".join(table.name for table in shown) or _question(runs)
+    return Report(title, tuple(runs), shown, tuple(_comparisons(folders)), date.today().isoformat())
+
+
+def _question(runs: Sequence[ReportRun]) -> str:
+    """Return the question that runs answer, as "Which head predicts the MOS of konvid best: A or B?"."""
+    configs = [run.config for run in runs]
+    labels = defaultdict[str, dict[str, None]](dict)
+    for one in (dataset for own in configs for dataset in own.datasets):
+        labels[one.score_name][one.name] = None
+    predicted = " and ".join(f"the {score} of {_listed(names, 'and')}" for score, names in labels.items())
+    choices = {
+        "head": [own.head for own in configs],
+        "features": [own.feature_sets for own in configs],
+        "loss": [str(own.recipe.get("loss", "")) for own in configs],
+    }
+    several = {name: list(dict.fromkeys(own)) for name, own in choices.items() if len(set(own)) > 1}
+    if len(runs) == 1:
+        return f"How well does {configs[0].head} on {configs[0].feature_sets} predict {predicted}?"
+    if len(several) != 1 or len({own.dataset for own in configs}) > 1:
+        return f"How well do {len(runs)} runs predict {predicted}?"
+    ((name, options),) = several.items()
+    verb = "predict" if name == "features" else "predicts"
+    return f"Which {name} {verb} {predicted} best: {_listed(options, 'or')}?"
+
+
+def _listed(words: Iterable[str], last: str) -> str:
+    *others, end = words
+    return f"{', '.join(others)} {last} {end}" if others else end
+
+
+def _comparisons(folders: Sequence[Path]) -> Iterator[ReportComparison]:
+    """Yield a comparison for each group of runs that were tested on the same videos with the same labels."""
+    groups, runs = defaultdict[object, list[int]](list), list(map(Run, folders))
+    for index, run in enumerate(runs):
+        tests = tuple(tuple(sorted(split["test"])) for split in run.splits)
+        datasets = tuple((one.name, one.digest, one.score_name) for one in run.config.datasets)
+        groups[datasets, tests].append(index)
+    for group in (group for group in groups.values() if len(group) > 1):
+        means = {index: runs[index].metrics.srocc.mean for index in group}
+        best, *others = sorted(group, key=lambda index: means[index] if isfinite(means[index]) else -inf)[
+            ::-1
+        ]
+        dataset, own = runs[best].config.dataset, [folders[index] for index in (*others, best)]
+        try:
+            if not isfinite(means[best]):
+                raise ArgumentError("their SROCC is not defined.")
+            compared = compare_runs(own, baseline=folders[best])
+        except (ArgumentError, WeightsError) as error:
+            yield ReportComparison(dataset, 0, dict.fromkeys((best, *others)), str(error))
+            continue
+        # Holm's correction is for all pairs, since the best run is known from the same values
+        every = compare({str(index): runs[index].metrics.srocc.values for index in group})
+        holm = {frozenset((int(pair.first), int(pair.second))): pair.p_holm for pair in every}
+        pairs = {
+            index: replace(pair, p_holm=holm[frozenset((index, best))])
+            for index, pair in zip(others, compared.pairs, strict=True)
+        }
+        yield ReportComparison(dataset, compared.videos, {best: None, **pairs})
 
 
 def report_run(folder: Path, name: str, files: VideoFolder | None = None) -> ReportRun:
@@ -208,6 +276,7 @@ def report_run(folder: Path, name: str, files: VideoFolder | None = None) -> Rep
         scores=scores,
         fitted=_fitted(scores, config),
         training=_training(folder, run.kept_epochs),
+        finished=date.fromtimestamp((folder / METRICS).stat().st_mtime).isoformat(),
         facts=run.describe(),
         no_frames=dict.fromkeys(videos, NO_STORE),
         notes=tuple(notes),

@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Any
 
 from vqafeat.errors import ArgumentError
+from vqafeat.evaluation.compare import ComparedPair
 from vqafeat.metrics import LogisticFit
 from vqafeat.report.tables import ReportTable
 from vqafeat.training.predictions import Prediction
@@ -75,6 +76,7 @@ class ReportRun:
         calibrated_on: parts on which the calibrations were fitted.
         scores: finite calibrated scores, of all parts.
         fitted: (data set, split or ALL_SPLITS) → logistic from the scores of the test videos to their labels.
+        finished: date, YYYY-MM-DD, on which its metrics were written.
         facts: group → name → value of everything that decided the run.
         no_frames: video → why it is not in `frames`.
         notes: in addition to those of the metrics.
@@ -88,6 +90,7 @@ class ReportRun:
     scores: tuple[Prediction, ...]
     fitted: Mapping[tuple[str, int], LogisticFit]
     training: tuple[TrainingCurve, ...]
+    finished: str
     facts: Mapping[str, Mapping[str, Any]]
     no_frames: Mapping[str, str]
     frames: Mapping[str, FrameCurve] = field(default_factory=dict)
@@ -105,12 +108,36 @@ class ReportRun:
 
 
 @dataclass(frozen=True)
+class ReportComparison:
+    """Runs that were tested on the same videos, by their mean SROCC.
+
+    Attributes:
+        pairs: index of a run on the page, the best one first → its comparison with the best one.
+        note: why the runs are not compared; empty where they are.
+    """
+
+    dataset: str
+    videos: int
+    pairs: Mapping[int, ComparedPair | None]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        compared = [index for index, pair in self.pairs.items() if pair]
+        if compared != ([] if self.note else list(self.pairs)[1:]):
+            raise ArgumentError(
+                f"pairs of '{self.dataset}' compare runs {compared}; give one for each run but the first."
+            )
+
+
+@dataclass(frozen=True)
 class Report:
-    """A page of runs with different names, and of tables of the papers."""
+    """A page of runs with different names, and of tables of the papers; `made` is its date, YYYY-MM-DD."""
 
     title: str
     runs: tuple[ReportRun, ...]
     tables: tuple[ReportTable, ...] = ()
+    comparisons: tuple[ReportComparison, ...] = ()
+    made: str = ""
 
     def __post_init__(self) -> None:
         names = [run.name for run in self.runs]

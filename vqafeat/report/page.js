@@ -381,7 +381,7 @@ document.addEventListener("click", ({ target }) => { // a title of a column, a r
   if (!button) return;
   $("run").value = button.dataset.run;
   startRun();
-  if (button.closest("#tables")) $("scores").scrollIntoView();
+  if (button.closest("#tables, #comparison")) $("scores").scrollIntoView();
 });
 
 $("filters").addEventListener("input", (event) => (event.target.id === "run" ? startRun : show)());
@@ -408,7 +408,7 @@ player.addEventListener("play", followWhilePlaying);
 for (const name of ["timeupdate", "seeking", "loadedmetadata"]) player.addEventListener(name, follow);
 seek.addEventListener("input", () => { player.currentTime = seek.value; });
 
-for (const table of document.querySelectorAll("#tables table, #metrics table")) {
+for (const table of document.querySelectorAll("#tables table, #comparison table, #metrics table")) {
   const lines = [...table.tBodies[0].rows];
   fillTable(table, lines.map((line) => ({ line, values: [...line.cells].map(valueOf) })));
 }

@@ -1,5 +1,6 @@
 """The page of a report as HTML."""
 
+import re
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,15 @@ from vqafeat.errors import ArgumentError
 from vqafeat.io import without_nan, write_bytes
 from vqafeat.metrics import FEW_VIDEOS
 from vqafeat.paper_tables.table import NOTHING
-from vqafeat.report.charts import FrameChart, Scatter, decimals, frame_charts, scatters, training_charts
+from vqafeat.report.charts import (
+    FrameChart,
+    Scatter,
+    decimals,
+    frame_charts,
+    interval_charts,
+    scatters,
+    training_charts,
+)
 from vqafeat.report.content import ALL_SPLITS, Report, ReportRun, ReportVideo
 from vqafeat.splits import PARTS
 from vqafeat.training.results import MetricsSummary
@@ -35,6 +44,7 @@ def rendered(report: Report) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     environment.filters |= {"figure": _figure, "value": _sort_value, "is_few": _is_few, "words": _words}
+    environment.filters |= {"p_value": _p_value, "as_words": lambda title: (title, "words long", "")}
     scatters_of = [list(scatters(number, run)) for number, run in enumerate(report.runs)]
     frames_of = [list(frame_charts(number, run)) for number, run in enumerate(report.runs)]
     runs = list(map(_script_values, report.runs, scatters_of, frames_of))
@@ -47,6 +57,10 @@ def rendered(report: Report) -> str:
         data=Markup(json_in_html({"parts": PARTS, "all_splits": ALL_SPLITS, "runs": runs})),
         subtitle=_subtitle(report),
         metric_rows=list(_metric_rows(report.runs)),
+        best=_best_cells(report),
+        interval_charts=[list(interval_charts(one, report.runs)) for one in report.comparisons],
+        apart=_apart(report),
+        differing=_differing_facts(report.runs),
         notes=_metric_notes(report.runs),
         scatters=list(chain.from_iterable(scatters_of)),
         lines=[line for charts in scatters_of for one in charts for line in one.lines],
@@ -78,17 +92,14 @@ def _script_values(run: ReportRun, charts: Sequence[Scatter], frames: Sequence[F
     }
 
 
-_PLAIN = (
-    "PLCC plain and RMSE plain are those of the heads’ own output, without a mapping; RMSE calibrated is "
-    "that of the calibrated scores"
-)
-
-
 def _subtitle(report: Report) -> str:
     count = "One run" if len(report.runs) == 1 else f"{len(report.runs)} runs"
     heads = dict.fromkeys(f"{run.config.head} on {run.config.feature_sets}" for run in report.runs)
     datasets = dict.fromkeys(dataset.name for run in report.runs for dataset in run.config.datasets)
-    return " · ".join((count, ", ".join(heads), ", ".join(datasets)))
+    days = sorted(run.finished for run in report.runs)
+    finished = "finished on " + " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""
+    made = f"page of {report.made}" if report.made else ""
+    return " · ".join(filter(None, (count, ", ".join(heads), ", ".join(datasets), finished, made)))
 
 
 def _metric_rows(runs: Sequence[ReportRun]) -> Iterator[tuple[int, ReportRun, str, MetricsSummary]]:
@@ -100,18 +111,67 @@ def _metric_rows(runs: Sequence[ReportRun]) -> Iterator[tuple[int, ReportRun, st
         yield index, run, "weighted mean" if by_dataset else run.config.datasets[0].name, run.summary
 
 
+_HIGHER, _LOWER = ("srocc", "krocc", "plcc", "plcc_plain"), ("rmse", "rmse_plain", "rmse_calibrated")
+
+
+def _best_cells(report: Report) -> set[tuple[int, str]]:
+    """Return (index of the run, measure) of the best mean among runs that were tested on the same videos."""
+    best = set()
+    for comparison in report.comparisons:
+        own = {index: report.runs[index] for index in comparison.pairs}
+        one_mapping = len({run.config.mapping for run in own.values()}) == 1
+        for measure in (*_HIGHER, *_LOWER):
+            means = {index: getattr(run.summary, measure).mean for index, run in own.items()}
+            means = {index: mean for index, mean in means.items() if isfinite(mean)}
+            if means and (one_mapping or measure not in ("plcc", "rmse")):
+                top = (max if measure in _HIGHER else min)(means.values())
+                best |= {(index, measure) for index, mean in means.items() if mean == top}
+    return best
+
+
+def _apart(report: Report) -> list[str]:
+    """Return the names of the runs of a page of several that no other run can be compared with."""
+    compared = {index for comparison in report.comparisons for index in comparison.pairs}
+    names = [run.name for index, run in enumerate(report.runs) if index not in compared]
+    return names if len(report.runs) > 1 else []
+
+
+def _differing_facts(runs: Sequence[ReportRun]) -> dict[str, list[str]]:
+    """Return the name of each fact that differs among the runs, and its text in each."""
+    names = dict.fromkeys((group, name) for run in runs for group in run.facts for name in run.facts[group])
+    texts = {key: [_words(run.facts.get(key[0], {}).get(key[1])) for run in runs] for key in names}
+    return {
+        f"{group}: {name.replace('_', ' ')}": own
+        for (group, name), own in texts.items()
+        if len(set(own)) > 1 and name not in ("folder", "digest of the configuration")
+    }
+
+
+_SPLITS = re.compile(r"(split \d+|\d+ of \d+ splits): (?:(\d+) )?(.*)", re.DOTALL)
+
+
 def _metric_notes(runs: Sequence[ReportRun]) -> list[str]:
-    """Return each note once, after the names of its runs unless all have it; a star marks few videos."""
+    """Return each note once, after its runs and splits unless all have it; a star marks few videos."""
     notes = [("", _mapping_note(run.config.mapping), run.name) for run in runs]
     notes += [("* ", run.summary.few_videos, run.name) for run in runs if run.summary.few_videos]
-    notes += [("", note, run.name) for run in runs for note in (*run.summary.notes, *run.notes, _PLAIN)]
-    names = defaultdict[tuple[str, str], list[str]](list)
+    notes += [("", note, run.name) for run in runs for note in (*run.summary.notes, *run.notes)]
+    having = defaultdict[tuple[str, str], dict[str, list[str]]](lambda: defaultdict(list))
     for star, note, name in notes:
-        names[star, note].append(name)
-    return [
-        f"{star}{note}" if len(own) == len(runs) else f"{star}{', '.join(own)}: {note}"
-        for (star, note), own in names.items()
-    ]
+        match = _SPLITS.fullmatch(note)
+        splits, number, text = match.groups() if match else ("", None, note)
+        if number:  # notes that differ in their numbers alone are one
+            splits, text = f"{splits}, n = {number}", f"n {text}"
+        having[star, text][splits].append(name)
+    lines = []
+    for (star, text), by_splits in having.items():
+        places = [
+            ", ".join(names) + (f" ({splits})" if splits else "") for splits, names in by_splits.items()
+        ]
+        first, names = next(iter(by_splits.items()))
+        if len(names) == len(runs):
+            places = [first] if first else []
+        lines.append(f"{star}{'; '.join(places)}{': ' if places else ''}{text}")
+    return lines
 
 
 def _mapping_note(mapping: str) -> str:
@@ -137,6 +197,10 @@ def _words(value: Any) -> str:
 
 def _figure(value: float) -> str:
     return f"{value:z.3f}".replace("-", "−") if isfinite(value) else NOTHING
+
+
+def _p_value(value: float) -> str:
+    return NOTHING if not isfinite(value) else "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def _sort_value(value: float | None) -> float | str:

@@ -185,8 +185,8 @@ class MetricsSummary:
             return ""
         counts = f"{min(few)} to {max(few)}" if min(few) < max(few) else f"{min(few)}"
         return (
-            f"measured on only {counts} test videos per split: with fewer than {FEW_VIDEOS}, one video moves a "
-            "figure visibly"
+            f"measured on only {counts} test videos per split: with fewer than {FEW_VIDEOS}, one video moves "
+            "a figure visibly"
         )
 
     def with_plain(self, other: "MetricsSummary") -> "MetricsSummary":
