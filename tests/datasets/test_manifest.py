@@ -390,7 +390,7 @@ def test_load_manifest__refuses_a_manifest_without_lists_or_file(tmp_path: Path)
         load_manifest(own_manifest(tmp_path, f"labels = []\n{header}"))
     with pytest.raises(DatasetError, match=r"\[\[labels\]\]: 'mos.csv' must be a table"):
         load_manifest(own_manifest(tmp_path, f"labels = ['mos.csv']\n{header}"))
-    with pytest.raises(DatasetError, match=r"manifest '.*none\.toml' cannot be read"):
+    with pytest.raises(DatasetError, match=r"manifest '.*none\.toml' does not exist; give the path"):
         load_manifest(str(tmp_path / "none.toml"))
     with pytest.raises(DatasetError, match=r"\[\[labels\]\] \[\]: file is empty; name at least one"):
         load_manifest(own_manifest(tmp_path, MANIFEST.replace('["mos.csv", "old.csv"]', "[]")))
