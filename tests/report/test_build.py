@@ -368,7 +368,7 @@ def test_build_report__says_why_runs_are_not_compared(tmp_path: Path) -> None:
     assert comparison.note.startswith("several runs are called 'run'")
     page = rendered(report)
     assert "Runs on tiny are not compared: several runs are called" in page
-    assert re.search(r"tested on the same videos: c\.", page)
+    assert re.search(r"tested on the same videos:\s+c\.", page)
 
 
 def test_build_report__does_not_compare_runs_without_srocc(tmp_path: Path) -> None:

@@ -150,54 +150,26 @@ def _title(measure: str) -> str:
     return measure.replace("_", " ").replace("srocc", "SROCC")
 
 
-@dataclass(frozen=True)
-class IntervalRow:
-    """A run in a chart of runs: its index, height, and the positions of values, mean and interval."""
-
-    run: int
-    y: float
-    values: list[float]
-    mean: float
-    interval: list[float]
+# index of a run → single values, their mean, the ends of its interval
+Intervals = dict[int, tuple[Sequence[float], float, Sequence[float]]]
 
 
 def interval_charts(
     comparison: ReportComparison, runs: Sequence[ReportRun]
-) -> Iterator[tuple[str, Chart, list[IntervalRow]]]:
-    """Yield the SROCC of each run with its deviation, and the differences from the best with their intervals.
-
-    Where nothing is finite, as the intervals of few videos, the chart is left out.
-    """
-    sroccs = [runs[index].summary.srocc for index in comparison.pairs]
-    deviations = [(one.mean - one.std, one.mean + one.std) for one in sroccs]
-    series = [(one.values, one.mean, ends) for one, ends in zip(sroccs, deviations, strict=True)]
-    intervals = [pair.interval if pair else None for pair in comparison.pairs.values()]
-    differences = [((), one.difference, (one.low, one.high)) if one else ((), 0.0, ()) for one in intervals]
+) -> Iterator[tuple[Chart, Intervals]]:
+    """Yield the chart of the runs' SROCC, and that of their differences from the best run."""
+    sroccs, differences = Intervals(), Intervals()
+    for index, pair in comparison.pairs.items():
+        one, own = runs[index].summary.srocc, pair and pair.interval
+        sroccs[index] = one.values, one.mean, (one.mean - one.std, one.mean + one.std)
+        differences[index] = ((), own.difference, (own.low, own.high)) if own else ((), 0.0, ())
     for title, rows in (
-        ("SROCC: mean, standard deviation, and each split", series),
+        ("SROCC: mean, standard deviation, and each split", sroccs),
         ("Difference of SROCC from the best run, with its 95 % interval", differences),
     ):
-        numbers = [number for values, mean, ends in rows for number in (*values, mean, *ends)]
-        if not any(map(isfinite, numbers)):
-            continue
+        numbers = chain.from_iterable((*values, mean, *ends) for values, mean, ends in rows.values())
         x = Axis.of(numbers, RIGHT, 520 - RIGHT, 0.04)
-        chart = Chart(x, Axis(0, 1, 34 * len(rows) + TOP, TOP), title)
-        yield (
-            title,
-            chart,
-            [
-                IntervalRow(
-                    run=index,
-                    y=TOP + 34 * number + 24,
-                    values=x.position([value for value in values if isfinite(value)]).tolist(),
-                    mean=float(x.position(mean)),
-                    interval=x.position(ends).tolist() if all(map(isfinite, ends)) else [],
-                )
-                for number, (index, (values, mean, ends)) in enumerate(
-                    zip(comparison.pairs, rows, strict=True)
-                )
-            ],
-        )
+        yield Chart(x, Axis(0, 1, 34 * len(rows) + TOP, TOP), title), rows
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from vqafeat.report.charts import (
 )
 from vqafeat.report.content import ALL_SPLITS, Report, ReportRun, ReportVideo
 from vqafeat.splits import PARTS
-from vqafeat.training.results import MetricsSummary
+from vqafeat.training.results import EVERY_MEASURE, MetricsSummary
 
 
 def rendered(report: Report) -> str:
@@ -58,8 +58,9 @@ def rendered(report: Report) -> str:
         subtitle=_subtitle(report),
         metric_rows=list(_metric_rows(report.runs)),
         best=_best_cells(report),
-        interval_charts=[list(interval_charts(one, report.runs)) for one in report.comparisons],
-        apart=_apart(report),
+        interval_charts=[
+            [] if one.note else list(interval_charts(one, report.runs)) for one in report.comparisons
+        ],
         differing=_differing_facts(report.runs),
         notes=_metric_notes(report.runs),
         scatters=list(chain.from_iterable(scatters_of)),
@@ -111,29 +112,18 @@ def _metric_rows(runs: Sequence[ReportRun]) -> Iterator[tuple[int, ReportRun, st
         yield index, run, "weighted mean" if by_dataset else run.config.datasets[0].name, run.summary
 
 
-_HIGHER, _LOWER = ("srocc", "krocc", "plcc", "plcc_plain"), ("rmse", "rmse_plain", "rmse_calibrated")
-
-
 def _best_cells(report: Report) -> set[tuple[int, str]]:
     """Return (index of the run, measure) of the best mean among runs that were tested on the same videos."""
     best = set()
-    for comparison in report.comparisons:
-        own = {index: report.runs[index] for index in comparison.pairs}
-        one_mapping = len({run.config.mapping for run in own.values()}) == 1
-        for measure in (*_HIGHER, *_LOWER):
-            means = {index: getattr(run.summary, measure).mean for index, run in own.items()}
-            means = {index: mean for index, mean in means.items() if isfinite(mean)}
-            if means and (one_mapping or measure not in ("plcc", "rmse")):
-                top = (max if measure in _HIGHER else min)(means.values())
+    for own in (list(comparison.pairs) for comparison in report.comparisons):
+        one_mapping = len({report.runs[index].config.mapping for index in own}) == 1
+        for measure in EVERY_MEASURE:
+            sign = -1 if measure.startswith("rmse") else 1
+            means = {index: sign * getattr(report.runs[index].summary, measure).mean for index in own}
+            top = max(filter(isfinite, means.values()), default=None)
+            if one_mapping or measure not in ("plcc", "rmse"):
                 best |= {(index, measure) for index, mean in means.items() if mean == top}
     return best
-
-
-def _apart(report: Report) -> list[str]:
-    """Return the names of the runs of a page of several that no other run can be compared with."""
-    compared = {index for comparison in report.comparisons for index in comparison.pairs}
-    names = [run.name for index, run in enumerate(report.runs) if index not in compared]
-    return names if len(report.runs) > 1 else []
 
 
 def _differing_facts(runs: Sequence[ReportRun]) -> dict[str, list[str]]:
