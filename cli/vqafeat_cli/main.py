@@ -26,6 +26,7 @@ from vqafeat_cli.list import complete_names, listing
 from vqafeat_cli.options import PATH, several
 from vqafeat_cli.predict import predict, score
 from vqafeat_cli.pretrain import coral, pretrain
+from vqafeat_cli.runs import runs
 from vqafeat_cli.show import show
 from vqafeat_cli.table import report, table
 from vqafeat_cli.verify import pack, unpack, verify
@@ -87,7 +88,7 @@ def cli(plugins: tuple[Path, ...]) -> None:
 
 for command in (
     *(extract, fit, evaluate, ensemble, compare, report, score, predict, importing, pretrain, coral),
-    *(listing, show, verify, pack, unpack, table, demo, demo_pretrain),
+    *(listing, runs, show, verify, pack, unpack, table, demo, demo_pretrain),
 ):
     cli.add_command(command)
 complete_names(cli)
