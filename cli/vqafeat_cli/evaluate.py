@@ -14,6 +14,7 @@ from vqafeat_cli.options import PATH, flag
 
 if TYPE_CHECKING:
     from vqafeat.evaluation.compare import ComparedRuns
+    from vqafeat.evaluation.evaluate import Evaluation
     from vqafeat.evaluation.groups import GroupEvaluation
     from vqafeat.training.results import MetricsSummary
 
@@ -35,6 +36,9 @@ _THRESHOLD = "Label from which --by quality counts as high.  [default: middle of
 @option("--part", help="Measure all videos of this official part, such as test-1080p.")
 @option("--by", metavar="GROUPING|FILE.csv", help=_BY)
 @option("--quality-threshold", type=float, help=_THRESHOLD)
+@option(
+    "--out", type=PATH, help="Write predictions.csv and predictions.png to this folder.  [default: neither]"
+)
 @options.json_option
 def evaluate(
     run: Path,
@@ -43,6 +47,7 @@ def evaluate(
     cache: int | None,
     by: str | None,
     quality_threshold: float | None,
+    out: Path | None,
     json: bool,
     **measured: Any,
 ) -> None:
@@ -56,7 +61,7 @@ def evaluate(
     Examples:
       vqafeat evaluate runs/konvid-resnet50-sub-gru --dataset live-vqc --by resolution
       vqafeat evaluate runs/konvid-resnet50-sub-gru --dataset konvid --order OS --draws 10
-      vqafeat evaluate runs/lsvq-resnet50-sub-gru --dataset lsvq --part test-1080p
+      vqafeat evaluate runs/lsvq-resnet50-sub-gru --dataset lsvq --part test-1080p --out lsvq-1080p
     """
     from vqafeat.evaluation import evaluate, groups
     from vqafeat.store.features import split_feature_sets
@@ -80,7 +85,23 @@ def evaluate(
         own = {group.name: _as_json(group.summary, group.videos) for group in grouped.groups}
         values |= {"by": grouped.by, "groups": own, "ungrouped": grouped.ungrouped}
         lines += _group_lines(grouped, result.mapping)
+    if out is not None:
+        _write_predictions(result, source.dataset.score_name, f"{run} on {source.dataset.name}", out)
     print_result(json, values, lines)
+
+
+def _write_predictions(result: "Evaluation", score_name: str, title: str, out: Path) -> None:
+    """Write the table of all predictions, and their scatter against the labels."""
+    import numpy as np
+
+    from vqafeat.plots import plot_predictions
+    from vqafeat.training.predictions import write_predictions
+
+    out.mkdir(parents=True, exist_ok=True)
+    write_predictions(out, result.predictions)
+    rows = [row for row in result.predictions if np.isfinite(row.prediction)]
+    scores, labels = ([getattr(row, name) for row in rows] for name in ("prediction", "mos"))
+    plot_predictions(scores, labels, score_name, title, out / "predictions.png", result.mapping)
 
 
 def _as_json(summary: "MetricsSummary", videos: int) -> dict[str, Any]:

@@ -207,6 +207,19 @@ def test_evaluate__equals_the_figures_of_the_fit(run: Run, avg_gru: Path) -> Non
     assert "the test parts of the run's 2 splits" in run("evaluate", avg_gru).out
 
 
+def test_evaluate__writes_the_predictions_and_their_scatter(run: Run, avg_gru: Path, here: Path) -> None:
+    assert run("evaluate", avg_gru, "--out", here / "measured").code == 0
+    with (here / "measured" / "predictions.csv").open(newline="") as file:
+        measured = list(csv.DictReader(file))
+    with (avg_gru / "predictions.csv").open(newline="") as file:
+        fitted = {(row["split"], row["video"]): row for row in csv.DictReader(file) if row["part"] == "test"}
+    assert len(measured) == len(fitted)
+    for row in measured:
+        expected = fitted[row["split"], row["video"]]
+        assert float(row["prediction"]) == pytest.approx(float(expected["prediction"]), abs=1e-6)
+    assert (here / "measured" / "predictions.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_show__a_run_with_its_figures_epochs_and_calibration(run: Run, avg_gru: Path) -> None:
     result, shown = json.loads(run(*AVG_GRU, "--json").out), run("show", avg_gru).out
     assert f"{avg_gru}: avg-gru on squeezenet1_0 of mine, by vqafeat fit" in shown
