@@ -1,6 +1,5 @@
 """Processes that each do a part of one call's work, and report to it; all end as soon as one fails."""
 
-import multiprocessing
 import os
 import pickle
 import signal
@@ -11,7 +10,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from vqafeat.errors import VqafeatError
-from vqafeat.system import exit_with_parent, main_module_hidden
+from vqafeat.system import exit_with_parent, main_module_hidden, process_context
 
 STOPPING_SECONDS = 60.0  # for a write in progress
 
@@ -32,12 +31,14 @@ def run_in_processes(
         report: called here with each event.
         ended_early: "<name> was killed by signal 9 …" → the error to raise.
     """
-    context = multiprocessing.get_context("spawn")
+    context = process_context(["torch"])
     processes: dict[Connection[Any, Any], BaseProcess] = {}
     try:
         for work, name in zip(works, names, strict=True):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_process_main, args=(theirs, pickle.dumps(work)), name=name)
+            process = context.Process(
+                target=_process_main, args=(theirs, dict(os.environ), pickle.dumps(work)), name=name
+            )
             with main_module_hidden():
                 process.start()
             theirs.close()
@@ -90,7 +91,8 @@ def _stop(processes: Collection[BaseProcess]) -> None:
             process.join()
 
 
-def _process_main(pipe: "Connection[Any, Any]", pickled: bytes) -> None:
+def _process_main(pipe: "Connection[Any, Any]", environment: dict[str, str], pickled: bytes) -> None:
+    os.environ.update(environment)  # the fork server has an older one
     exit_with_parent(pipe)
     try:
         try:

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -64,12 +65,10 @@ def test_extract_on_devices__reports_a_killed_process_and_keeps_the_rest(
     store = FeatureStore.create(tmp_path / "s" / "videos.zarr", dataset)
 
     def kill_one() -> None:
-        children = Path(f"/proc/{os.getpid()}/task/{threading.main_thread().native_id}/children")
-        while not (
-            running := [int(child) for child in children.read_text().split() if _is_share(int(child))]
-        ):
+        while not (running := [child for child in active_children() if child.name.startswith("the process")]):
             time.sleep(0.01)
-        os.kill(running[0], signal.SIGKILL)
+        assert running[0].pid is not None
+        os.kill(running[0].pid, signal.SIGKILL)
 
     threading.Thread(target=kill_one, daemon=True).start()
     with pytest.raises(
@@ -79,13 +78,6 @@ def test_extract_on_devices__reports_a_killed_process_and_keeps_the_rest(
         spread(dataset, store)
     assert spread(dataset, store).extracted <= 4
     assert store.complete_videos("squeezenet1_0") == ["0.mp4", "2.mp4", "3.mp4", "4.mp4"]
-
-
-def _is_share(process: int) -> bool:
-    try:
-        return b"spawn_main" in Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return False
 
 
 def test_extract_on_devices__an_error_of_one_process_is_the_error_of_all(

@@ -109,6 +109,7 @@ def test_data_parallel__two_devices_give_the_gradient_of_their_shares(
         torch.testing.assert_close(value, expected[name], msg=name)
 
 
+@pytest.mark.faults
 def test_data_parallel__processes_train_as_one_and_resume(
     pair_sets: Sets, recipe: PretrainingRecipe, tmp_path: Path
 ) -> None:
@@ -172,6 +173,7 @@ def exit_in_second(rank: int, _report: Any) -> None:
     torch.distributed.barrier()
 
 
+@pytest.mark.faults
 def test_train_in_processes__names_the_code_of_a_process_that_ended() -> None:
     with pytest.raises(TrainingError, match=r"^process 2 of 2, on device 'cpu', ended with code 7 before"):
         train_in_processes(exit_in_second, (CPU, CPU), ignore)

@@ -186,6 +186,7 @@ def test_fit__resumes_what_another_device_grouped_otherwise(
             assert one.score == pytest.approx(other.score, abs=1e-4)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_fit__ctrl_c_keeps_the_epochs_that_were_trained(
     make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
