@@ -36,9 +36,8 @@ def run_in_processes(
     try:
         for work, name in zip(works, names, strict=True):
             ours, theirs = context.Pipe()
-            process = context.Process(
-                target=_process_main, args=(theirs, dict(os.environ), pickle.dumps(work)), name=name
-            )
+            arguments = (theirs, dict(os.environ), pickle.dumps(work))
+            process = context.Process(target=_process_main, args=arguments, name=name)  # type: ignore[attr-defined]
             with main_module_hidden():
                 process.start()
             theirs.close()
