@@ -23,7 +23,7 @@ def run_in_processes(
     report: Report,
     ended_early: Callable[[str], VqafeatError],
 ) -> list[Any]:
-    """Call each work with a function that reports an event, in a process of its own; return the results.
+    """Run each work in a separate process and return the results; a work gets a function to report events.
 
     Args:
         works: pickled, so that a process shares no memory of tensors with this one.

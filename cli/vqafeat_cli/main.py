@@ -31,7 +31,7 @@ from vqafeat_cli.show import show
 from vqafeat_cli.table import report, table
 from vqafeat_cli.verify import pack, unpack, verify
 
-# OpenMP reads this when torch is imported. Its threads would otherwise spin while they wait: a run takes up
+# OpenMP reads this when torch is imported. Without it, idle threads keep the cores busy: a run takes up
 # to ten times as long if another process uses the cores too, and no less time if none does.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

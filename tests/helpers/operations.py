@@ -12,7 +12,7 @@ class Operations(TorchDispatchMode):
     """Counts copies, and operations whose result the host needs.
 
     Attributes:
-        copies: of each copy between devices, the target and whether the host goes on meanwhile.
+        copies: for each copy between devices, the target device and whether the copy is non-blocking.
         waiting: names of operations for which the host waits.
     """
 

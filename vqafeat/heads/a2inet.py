@@ -56,7 +56,7 @@ FUSIONS: dict[str, tuple[bool, bool, float | None]] = {
     "fgin": (False, True, 0.0),  # S→Q (equation 2 and table 6)
     "fgin-reverse": (True, False, 0.0),  # Q→S (equation 2 and table 6)
     "cgin": (True, True, 1.0),  # by the same γ_s and θ_s, f(F^q, F^s) ⊕ f(F^s, F^q) (equation 4)
-    "cgin-separate": (True, True, 1.0),  # by γ_s and θ_s of its own for each direction
+    "cgin-separate": (True, True, 1.0),  # each direction has separate γ_s and θ_s
 }
 
 

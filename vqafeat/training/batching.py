@@ -23,7 +23,7 @@ PREPARED_AHEAD = 2
 GAP = 16
 # of a GPU's free memory, which batches, weights and other processes need too
 RESIDENT_SHARE = 0.6
-# CUDA copies less at once to memory of its own, so that page-locking it would take longer
+# CUDA buffers smaller copies itself; page-locking them would take longer than the copy
 _STAGED_BYTES = 64 << 10
 # data set → device → its features there, for all trainers of this process
 _resident: WeakKeyDictionary[FeatureDataset, dict[torch.device, Tensor]] = WeakKeyDictionary()
