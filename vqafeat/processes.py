@@ -23,7 +23,7 @@ def run_in_processes(
     report: Report,
     ended_early: Callable[[str], VqafeatError],
 ) -> list[Any]:
-    """Run each work in a separate process and return the results; a work gets a function to report events.
+    """Run each work in a separate process and return the results; it gets a function to report events.
 
     Args:
         works: pickled, so that a process shares no memory of tensors with this one.

@@ -4,7 +4,8 @@
     python tests/gpu/check.py fit nvdec     some sections
     VQAFEAT_DRY=1 python tests/gpu/check.py the same on the processor with tiny inputs, to try the script
 
-Each section runs in a separate process, so that a crash in one does not stop the others. The table is printed at the end.
+Each section runs in a separate process, so that a crash in one does not stop the others. The table is
+printed at the end.
 Needs no network. CLIPS names a folder of videos to decode; without it, clips are made.
 """
 
