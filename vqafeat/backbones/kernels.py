@@ -1,7 +1,7 @@
 """Triton kernels for a GPU, each one pass over memory: decoded planes → normalised inputs, and pooling.
 
-With the operations of PyTorch, conversion, normalisation and pooling take a quarter of a ResNet-50's time on an
-H100; as kernels, a thirtieth (tests/bench/RESULTS.md).
+With the operations of PyTorch, conversion, normalisation and pooling take a quarter of a ResNet-50's time on
+an H100; as kernels, a thirtieth (tests/bench/RESULTS.md).
 """
 
 import warnings
