@@ -127,8 +127,11 @@ def _remember(path: Path, digest: str) -> None:
     """Note in the cache where a file of weights is, by the digest of its tensors and its own."""
     # without a note, the file has to be named again
     with suppress(OSError):
-        for name in (digest, file_sha256(path)):
-            write_bytes(cache_folder("weights") / name, str(path.absolute()).encode())
+        note, where = cache_folder("weights") / digest, str(path.absolute())
+        if note.is_file() and note.read_text() == where:
+            return  # reading a large file for its digest once is enough
+        for name in (file_sha256(path), digest):
+            write_bytes(note.with_name(name), where.encode())
 
 
 def remembered_weights(digest: str) -> Path | None:
