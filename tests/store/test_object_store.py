@@ -58,7 +58,7 @@ def test_read__of_a_packed_store_at_a_url_takes_few_requests(s3: LoopbackS3, tmp
             NAMES,
             "small",
         )
-    assert len(requests) <= 8
+    assert len(requests) <= 22  # two tables of four and five arrays, however many videos there are
     with s3.seen() as requests:
         first = packed.read("tiny", "a.mp4")
     assert len(requests) == 4  # index and rows, of values and of frames

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
+from numpy.dtypes import StringDType
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.errors import ZarrUserWarning
 
@@ -20,7 +21,7 @@ from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.remote import StorePath, parse_path, remove_tree
 from vqafeat.store.content import StoreContents, content_digest, contents
 from vqafeat.store.lock import exclusive_lock
-from vqafeat.store.packed import TABLE, PackedLayout
+from vqafeat.store.packed import FRAME_COLUMNS, TABLE, VIDEO_COLUMNS, PackedLayout
 from vqafeat.store.plain import PlainLayout
 from vqafeat.store.store import FeatureStore, Layout, label_attributes
 from vqafeat.store.types import FrameTable
@@ -164,14 +165,15 @@ class _Packer:
             self._write_small("labels/permutations", dataset.stored_permutations.astype(np.int32))
         self._root.create_group("frames")
         array = self._sharded("frames/seconds", np.dtype(np.float64))
-        table: dict[str, list[Any]] = {"video": list(complete.timed), "start": [], "rows": [], "source": []}
+        table: dict[str, list[Any]] = {name: [] for name in FRAME_COLUMNS}
         for name in complete.timed:
+            table["video"].append(name)
             seconds = self._store.layout.seconds(name)
             table["start"].append(array.append(seconds))
             table["rows"].append(len(seconds))
-            table["source"].append(self._store.source(name))
+            table["source"].append(json.dumps(self._store.source(name)))
         array.flush()
-        self._write_table("frames", table)
+        self._write_table("frames", FRAME_COLUMNS, table)
         self._root.create_group("features")
         for feature_set in complete.rows:
             self._write_set(feature_set, complete)
@@ -195,16 +197,29 @@ class _Packer:
                 frame.append(features.frame)
             values.flush()
             frame.flush()
-        names = ("video", "rows", "dtype", "source_sha256")
-        columns = {name: [getattr(video, name) for video in videos] for name in names}
-        self._write_table(key, {**columns, "start": [starts[video.video] for video in videos]})
+        table = {
+            name: [starts[video.video] if name == "start" else getattr(video, name) for video in videos]
+            for name in VIDEO_COLUMNS
+        }
+        self._write_table(key, VIDEO_COLUMNS, table)
 
-    def _write_table(self, key: str, columns: Mapping[str, Sequence[Any]]) -> None:
-        self._write_small(f"{key}/{TABLE}", np.frombuffer(json.dumps(columns).encode(), np.uint8))
+    def _write_table(
+        self, group: str, columns: Mapping[str, type], table: Mapping[str, Sequence[Any]]
+    ) -> None:
+        self._root.create_group(f"{group}/{TABLE}")
+        for name, dtype in columns.items():
+            values = np.array(table[name], StringDType() if dtype is str else dtype)
+            self._write_small(f"{group}/{TABLE}/{name}", values)
 
     def _write_small(self, key: str, values: npt.NDArray[Any]) -> None:
         codecs = [ZstdCodec(), Crc32cCodec()]
-        self._root.create_array(key, data=values, chunks=values.shape, compressors=codecs, **ARRAY_OPTIONS)
+        self._root.create_array(
+            key,
+            data=values,
+            chunks=(max(1, len(values)), *values.shape[1:]),
+            compressors=codecs,
+            **ARRAY_OPTIONS,
+        )
 
 
 class _ShardWriter:

@@ -2,17 +2,19 @@
 
     <dataset>.zarr/            attrs: schema version, data set, complete; consolidated metadata (one request)
       labels/                  as in the plain layout
-      frames/                  videos: the table; seconds (all decoded frames,) float64
-      features/<feature set>/  attrs: the identity; videos: the table
+      frames/                  seconds (all decoded frames,) float64
+        videos/                video, start, rows, source: an array (video,) each; source is JSON
+      features/<feature set>/  attrs: the identity
+        videos/                video, start, rows, dtype, source_sha256: an array (video,) each
         <dtype>/               values (all rows, D), frame (all rows,) int32
 
-A table has columns for the videos' names, first rows (`start`), numbers of rows, and more; it is JSON in a
-(byte,) uint8 array: `json.loads(bytes(group["features/resnet50/videos"][...]))`. Rows of a video
-are contiguous. Shards have a bounded size; the chunks in them are uncompressed and have a CRC-32C each.
+A video's rows are `start` to `start + rows` of the arrays of its `dtype`. Shards have a bounded size; the
+chunks in them are uncompressed and have a CRC-32C each. In schema version 2, `videos` was one uint8 array
+with the columns as JSON.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from typing import Any, cast
 
@@ -21,17 +23,19 @@ import numpy.typing as npt
 import zarr
 
 from vqafeat.errors import StoreError
-from vqafeat.remote import StorePath
+from vqafeat.remote import StorePath, map_concurrently
 from vqafeat.store.types import StoredVideo, VideoFeatures
 from vqafeat.store.zarr_io import ShardedRows, read_array, store_key
 
 TABLE = "videos"
+VIDEO_COLUMNS = {"video": str, "start": np.int64, "rows": np.int64, "dtype": str, "source_sha256": str}
+FRAME_COLUMNS = {"video": str, "start": np.int64, "rows": np.int64, "source": str}
 
 
 class PackedLayout:
     """Reads a packed store; each table is read once, since a packed store does not change."""
 
-    name, schema_version = "packed", 2
+    name, schema_version = "packed", 3
 
     def __init__(self, path: StorePath, root: zarr.Group) -> None:
         if not root.attrs.get("complete"):
@@ -55,7 +59,7 @@ class PackedLayout:
 
     @cached_property
     def _times(self) -> dict[str, dict[str, Any]]:
-        return {row["video"]: row for row in self._table(f"frames/{TABLE}")}
+        return {row["video"]: row for row in self._table("frames", FRAME_COLUMNS)}
 
     def timed_videos(self) -> list[str]:
         """Return the videos whose frame times are stored, sorted."""
@@ -63,7 +67,8 @@ class PackedLayout:
 
     def source(self, video: str) -> dict[str, Any] | None:
         """Return where a video's frames came from."""
-        return self._times.get(video, {}).get("source")
+        source = self._times.get(video, {}).get("source")
+        return json.loads(source) if isinstance(source, str) else source
 
     def seconds(self, video: str) -> npt.NDArray[np.float64]:
         """Return the presentation times (frame,) of a video that has them."""
@@ -112,17 +117,24 @@ class PackedLayout:
     def _read_videos(self, feature_set: str) -> dict[str, tuple[int, StoredVideo]]:
         """Return for each video its first row in the arrays of its dtype, and its metadata."""
         channels = self._sets[feature_set]["identity"]["channels"]
-        rows = self._table(f"features/{store_key(feature_set)}/{TABLE}")
+        rows = self._table(f"features/{store_key(feature_set)}", VIDEO_COLUMNS)
         return {row["video"]: (row.pop("start"), StoredVideo(channels=channels, **row)) for row in rows}
 
-    def _table(self, key: str) -> list[dict[str, Any]]:
+    def _table(self, group: str, columns: Iterable[str]) -> list[dict[str, Any]]:
+        key = f"{group}/{TABLE}"
         try:
-            columns = json.loads(bytes(read_array(self._root, key)))
+            if isinstance(self._root[key], zarr.Group):
+                arrays = map_concurrently(
+                    self.path, lambda name: read_array(self._root, f"{key}/{name}"), columns
+                )
+                table = dict(zip(columns, (array.tolist() for array in arrays), strict=True))
+            else:  # schema version 2
+                table = json.loads(bytes(read_array(self._root, key)))
         except (ValueError, KeyError, OSError, RuntimeError) as error:
             raise StoreError(
                 f"table '{key}' of '{self.path}' cannot be read ({error}); copy or extract the store again."
             ) from error
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
 
     def _sharded(self, key: str) -> ShardedRows:
         return ShardedRows(self.path / key, cast("zarr.Array[Any]", self._root[key]))

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Layout = PlainLayout | PackedLayout
 
 # an older vqafeat refuses the schema version of a layout that it does not know
-_LAYOUTS: dict[Any, type[Layout]] = {layout.schema_version: layout for layout in (PlainLayout, PackedLayout)}
+_LAYOUTS: dict[Any, type[Layout]] = {1: PlainLayout, 2: PackedLayout, 3: PackedLayout}
 _LABEL_TOLERANCE = 1e-3  # label lists of the same data set differ by rounding
 _LABEL_ATTRIBUTES = ("title", "score_name", "mos_range", "scale", "label_list")
 _LABEL_COLUMNS = {"video": "name", "mos": "mos", "content": "content", "split": "split"}  # → field of `Video`
@@ -60,7 +60,7 @@ class FeatureStore:
             root = _open_root(path, "r+" if writable else "r")
         schema = root.attrs.get("schema_version")
         if schema not in _LAYOUTS:
-            known = f"this vqafeat reads {' and '.join(map(str, _LAYOUTS))}"
+            known = f"this vqafeat reads {', '.join(map(str, _LAYOUTS))}"
             raise StoreError(f"'{path}' has schema version {schema}, {known}; use the matching version.")
         store = cls(path, root, _LAYOUTS[schema](path, root))
         if writable:
