@@ -1,4 +1,4 @@
-"""`vqafeat import`."""
+"""`vqafeat import` and `vqafeat export`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +32,13 @@ def importing() -> None:
 @option("--dataset", required=True, metavar="NAME|FILE", help=_KNOWN_OR_OWN)
 @_where_options
 def vsfa(folder: Path, dataset: str, **where: Any) -> int:
-    """Import a feature folder of VSFA or Li et al.
+    """Import a feature folder of VSFA, MDTVSFA or Li et al.
 
-    The folder holds <index>_score.npy for each video, and <index>_resnet-50_res5c.npy, which becomes
-    `resnet50`, or <index>_SpatialMotion_last_conv.npy, which becomes `iqa-resnet50` and `slowfast-fast`. With
-    a known data set, the index is the position in its label list, and the scores are checked against it. With
-    a new name, videos are named by their index, and the scores are the labels.
+    The folder holds <index>_score.npy for each video, and <index>_resnet-50_res5c.npy or
+    <index>_ResNet-50_last_conv.npy, which becomes `resnet50`, or <index>_SpatialMotion_last_conv.npy, which
+    becomes `iqa-resnet50` and `slowfast-fast`. With a known data set, the index is the position in its label
+    list, and the scores are checked against it. With a new name, videos are named by their index, and the
+    scores are the labels.
 
     \b
     Examples:
@@ -117,4 +118,43 @@ def _print_summary(store: StorePath, summary: "ImportSummary") -> int:
         return 0
     left_out, first = len(summary.left_out), ", ".join(summary.left_out[:3])
     click.echo(f"{left_out} videos were left out: their features are not finite (first: {first}).", err=True)
+    return options.FINISHED_WITH_FAILURES
+
+
+@click.command()
+@click.argument("store")
+@options.paths_option("store")
+@option("--format", required=True, help="npy, pt, hdf5, parquet or vsfa; see above.")
+@option("--out", required=True, type=PATH, help="Folder or file to write.")
+@option("--features", metavar="SET[+SET]", help=f"Feature sets, joined by +.  {options.ONLY_ONE}")
+@options.skip_missing_option
+def export(store: StorePath, format: str, out: Path, features: str | None, skip_missing: bool) -> int:
+    """Write features and labels as files that other programs read.
+
+    \b
+    npy      a folder: for each video NAME.npy (row, channel), NAME.frame.npy and NAME.seconds.npy
+    pt       a folder: a dictionary of tensors per video, for torch.load
+    hdf5     a file: a group per video with features, frame and seconds, and its labels as attributes
+    parquet  a file: a row per feature row, values as float32
+    vsfa     a folder that the training scripts of VSFA, MDTVSFA and Li et al. read, with its info.mat
+
+    The folders of npy and pt have videos.csv, which lists the files and labels, and features.json, which says
+    what the features are.
+
+    \b
+    Examples:
+      vqafeat export features/konvid.zarr --features resnet50 --format npy --out konvid-npy
+      vqafeat export features/konvid.zarr --features resnet50 --format parquet --out konvid.parquet
+      vqafeat export features/mine.zarr --features iqa-resnet50+slowfast-fast --format vsfa --out mine-li
+    """
+    from vqafeat.store.export import export_features
+
+    summary = export_features(vf.FeatureStore.open(store), out, format, features or "", skip_missing)
+    click.echo(f"wrote {summary.out}: {summary.videos} videos, {summary.channels} channels")
+    if not summary.left_out:
+        return 0
+    first = ", ".join(summary.left_out[:3])
+    click.echo(
+        f"  left out: {len(summary.left_out)} videos without complete features (first: {first})", err=True
+    )
     return options.FINISHED_WITH_FAILURES

@@ -21,7 +21,7 @@ from vqafeat_cli.demo import demo, demo_pretrain
 from vqafeat_cli.evaluate import compare, ensemble, evaluate
 from vqafeat_cli.extract import extract
 from vqafeat_cli.fit import fit
-from vqafeat_cli.importers import importing
+from vqafeat_cli.importers import export, importing
 from vqafeat_cli.list import complete_names, listing
 from vqafeat_cli.options import PATH, several
 from vqafeat_cli.predict import predict, score
@@ -87,7 +87,7 @@ def cli(plugins: tuple[Path, ...]) -> None:
 
 
 for command in (
-    *(extract, fit, evaluate, ensemble, compare, report, score, predict, importing, pretrain, coral),
+    *(extract, fit, evaluate, ensemble, compare, report, score, predict, importing, export, pretrain, coral),
     *(listing, runs, show, verify, pack, unpack, table, demo, demo_pretrain),
 ):
     cli.add_command(command)

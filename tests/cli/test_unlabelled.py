@@ -1,8 +1,10 @@
 """Videos without labels on the command line: extracted, shown, refused by fit, and labelled afterwards."""
 
 import io
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.helpers.clips import noise_frames, write_clip
@@ -105,3 +107,19 @@ def test_evaluate__needs_labels(run: Run, here: Path, data: Path) -> None:
     ended = run("evaluate", "run", "--dataset", "other")
     assert (ended.code, "the 20 videos of 'other' have no labels" in ended.err) == (1, True)
     assert run("extract", data / "v1.mp4", *EXTRACT, "--name", "mine").code == 1
+
+
+def test_export__writes_the_files_of_each_video(run: Run, clips: Path) -> None:
+    run("extract", "clips/", *EXTRACT)
+    ended = run("export", "features/clips.zarr", "--format", "npy", "--out", "files")
+    assert ended.out == "wrote files: 3 videos, 1024 channels\n"
+    assert np.load("files/night/c.mp4.npy").shape == (6, 1024)
+    ended = run("export", "features/clips.zarr", "--format", "npy", "--out", "files")
+    assert (ended.code, ended.err) == (
+        1,
+        "Error: --out 'files' exists already; name another path, or delete it.\n",
+    )
+    shutil.rmtree("features/clips.zarr/features/squeezenet1_0/b.mp4")
+    ended = run("export", "features/clips.zarr", "--format", "npy", "--out", "rest", "--skip-missing")
+    left_out = "  left out: 1 videos without complete features (first: b.mp4)\n"
+    assert (ended.code, ended.out, ended.err) == (3, "wrote rest: 2 videos, 1024 channels\n", left_out)

@@ -48,6 +48,20 @@ def test_vsfa_dataset__takes_a_folder_under_a_name_of_the_user(folder: Path, tmp
     assert store.identity("resnet50").weights_sha256.startswith("unknown; imported from SHA-256 ")
 
 
+def test_import_vsfa__takes_the_names_of_mdtvsfa(folder: Path, tmp_path: Path) -> None:
+    for path in folder.glob("*_resnet-50_res5c.npy"):
+        path.rename(path.with_name(path.name.replace("_resnet-50_res5c", "_ResNet-50_last_conv")))
+    dataset = vsfa_dataset(folder, "mine")
+    store = FeatureStore.create(tmp_path / "mine.zarr", dataset)
+    assert (import_vsfa(folder, dataset, store).feature_set, len(store.complete_videos("resnet50"))) == (
+        "resnet50",
+        3,
+    )
+    np.testing.assert_array_equal(
+        store.read("resnet50", "2").values, np.load(folder / "2_ResNet-50_last_conv.npy")
+    )
+
+
 def test_import_vsfa__counts_in_the_published_list(folder: Path, tmp_path: Path) -> None:
     dataset = bare_dataset([f"v{index}" for index in range(11)])
     for index in SCORES:

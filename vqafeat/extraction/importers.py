@@ -17,16 +17,19 @@ from vqafeat.datasets.matlab import mat5_contents
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.remote import StorePath
 from vqafeat.store import FeatureStore
+from vqafeat.store.export import FUSED_ENDING, MDTVSFA_ENDING, VSFA_ENDING
 from vqafeat.store.features import FUSION_SIGN
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 
 UNKNOWN = "unknown"
 _Columns = tuple[str, slice, str, str]  # feature set, its channels in the files, tap, frame rule
-# what follows the index in the names of released feature files → what they hold: VSFA's CNNfeatures.py, and
-# CNNfeatures_Fusion.py of Li et al., which joins 32 of each 64 frames
+_RESNET50: tuple[_Columns, ...] = (("resnet50", slice(None), "layer4", "every frame"),)
+# what follows the index in the names of released feature files → what they hold: CNNfeatures.py of VSFA and
+# MDTVSFA, and CNNfeatures_Fusion.py of Li et al., which joins 32 of each 64 frames
 _RELEASED: dict[str, tuple[_Columns, ...]] = {
-    "_resnet-50_res5c.npy": (("resnet50", slice(None), "layer4", "every frame"),),
-    "_SpatialMotion_last_conv.npy": (
+    VSFA_ENDING: _RESNET50,
+    MDTVSFA_ENDING: _RESNET50,
+    FUSED_ENDING: (
         ("iqa-resnet50", slice(4096), "layer4", "32 of 64 frames"),
         ("slowfast-fast", slice(4096, None), "res5", "32 of 64 frames"),
     ),
@@ -63,12 +66,15 @@ def _released_files(folder: Path) -> tuple[str, dict[int, Path]]:
     """Return how the names of a folder's feature files end, and the files by index, ascending."""
     matches = [match for path in folder.glob("*.npy") if (match := _FILE.fullmatch(path.name))]
     endings = {match[2] for match in matches}
+    if endings == {VSFA_ENDING, MDTVSFA_ENDING}:
+        endings = {VSFA_ENDING}  # `vqafeat export` writes the same features under both names
     known = " or ".join(f"<index>{ending}" for ending in _RELEASED)
     if not endings:
         raise DatasetError(f"'{folder}' holds no file named {known}; name the folder of VSFA or Li et al.")
     if len(endings) > 1:
         raise DatasetError(f"'{folder}' holds files named {known}; move those of one kind elsewhere.")
-    return endings.pop(), dict(sorted((int(match[1]), folder / match[0]) for match in matches))
+    (ending,) = endings
+    return ending, dict(sorted((int(match[1]), folder / match[0]) for match in matches if match[2] == ending))
 
 
 def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore | StorePath) -> ImportSummary:

@@ -330,7 +330,7 @@ def load_features(
         raise StoreError(
             f"{len(missing)} of {len(rows)} videos of '{dataset.name}' have no complete features "
             f"'{feature_sets}' (first: {first}); run `vqafeat extract --dataset {dataset.name}` again, "
-            "or fit on the complete ones with --skip-missing."
+            "or leave them out with --skip-missing."
         )
     videos = [dataset.videos[row] for row in rows]
     names = tuple(video.name for video in videos)
