@@ -34,6 +34,7 @@ from vqafeat.report.page import json_in_html
 from vqafeat.report.tables import ReportCell, ReportTable
 from vqafeat.store import FeatureStore, store_key
 from vqafeat.store.features import load_features
+from vqafeat.store.types import FrameTable
 from vqafeat.training.predictions import Prediction
 
 
@@ -262,6 +263,23 @@ def test_build_report__a_video_without_whole_features_has_a_reason(
     assert actual.endswith(
         "tiny.zarr' has no complete features 'tiny' of this video; run `vqafeat extract` again."
     )
+
+
+def test_build_report__a_video_whose_times_are_no_times_has_a_reason(
+    fitted: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(fitted[1], tmp_path / "features")
+    store = FeatureStore.open(tmp_path / "features" / "tiny.zarr", writable=True)
+    name, number = "night/clip 3.mp4", 3
+    rows = store.read("tiny", name)
+    store.forget(name)
+    store.write_frames(name, FrameTable(np.zeros(len(rows.frame)), {"sha256": f"{number:064}"}))
+    store.write_features("tiny", name, rows, f"{number:064}")
+    (shown,) = build_report([fitted[0]], tmp_path, store=tmp_path / "features").runs
+    assert len(shown.frames) == 7
+    why = "the times of the frames are all 0; mend the video's clock and extract it again."
+    assert reasons_of(shown)[name] == f"No score of each frame: {why}"
+    assert f"no scores of frames for videos without usable times of their frames: {name}" in shown.notes
 
 
 def test_build_report__one_damaged_video_leaves_the_curves_of_the_others(

@@ -19,6 +19,7 @@ from vqafeat.datasets.locate import VIDEO_EXTENSIONS, VideoIndex, candidate_file
 from vqafeat.errors import ArgumentError, DatasetError, StoreError, WeightsError
 from vqafeat.evaluation.compare import compare_runs
 from vqafeat.evaluation.model import Model
+from vqafeat.io import summarize
 from vqafeat.metrics import LogisticFit, fit_logistic
 from vqafeat.remote import StorePath
 from vqafeat.report.content import (
@@ -77,12 +78,21 @@ def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, mos
             notes.append(f"no scores of frames for '{dataset.name}': {error}")
             reasons |= dict.fromkeys(videos, f"N{notes[-1][1:]}")
             continue
+        timeless = list[str]()
         for video in selected:
+            name = run.videos[video].name
             try:
+                if problem := features.times_problem(name):
+                    timeless.append(name)
+                    next_step = "mend the video's clock and extract it again"
+                    raise StoreError(f"the times of the frames {problem}; {next_step}.")
                 curves[video] = _frame_curve(run, video, model, features)
                 del reasons[video]
             except StoreError as error:
                 reasons[video] = f"No score of each frame: {error}"
+        if timeless:
+            listed = summarize(timeless)
+            notes.append(f"no scores of frames for videos without usable times of their frames: {listed}")
     return replace(run, frames=curves, no_frames=reasons, notes=tuple(notes))
 
 
