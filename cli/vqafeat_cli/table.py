@@ -285,8 +285,8 @@ def report(
     """
     from vqafeat.report import build_report, write_report
     from vqafeat.report.charts import plot_run
+    from vqafeat.report.content import is_table
     from vqafeat.report.page import check_out
-    from vqafeat.report.tables import is_table
 
     check_out(out, overwrite)
     tables = [path for path in inputs if is_table(path)]

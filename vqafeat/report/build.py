@@ -30,8 +30,8 @@ from vqafeat.report.content import (
     ReportRun,
     ReportVideo,
     TrainingCurve,
+    WrittenTable,
 )
-from vqafeat.report.tables import WrittenTable
 from vqafeat.statistics import compare
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.store.features import fuse, split_feature_sets
@@ -241,9 +241,8 @@ def _comparisons(folders: Sequence[Path]) -> Iterator[ReportComparison]:
         groups[datasets, tests].append(index)
     for group in (group for group in groups.values() if len(group) > 1):
         means = {index: runs[index].metrics.srocc.mean for index in group}
-        best, *others = sorted(group, key=lambda index: means[index] if isfinite(means[index]) else -inf)[
-            ::-1
-        ]
+        ranked = sorted(group, key=lambda index: means[index] if isfinite(means[index]) else -inf)
+        best, *others = reversed(ranked)
         dataset, own = runs[best].config.dataset, [folders[index] for index in (*others, best)]
         try:
             if not isfinite(means[best]):

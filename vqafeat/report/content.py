@@ -1,19 +1,24 @@
-"""The content of a report page."""
+"""The content of a report page: runs, and filled tables from the files of `vqafeat table --json`."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
-from vqafeat.errors import ArgumentError
+from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.evaluation.compare import ComparedPair
+from vqafeat.io import read_text_limited
 from vqafeat.metrics import LogisticFit
-from vqafeat.report.tables import ReportTable
+from vqafeat.paper_tables import table_names
+from vqafeat.paper_tables.table import Heading
 from vqafeat.training.predictions import Prediction
 from vqafeat.training.results import MetricsSummary
 from vqafeat.training.run_config import RunConfig
 
 ALL_SPLITS = -1
+_WRITE_IT = "write it with `vqafeat table NAME --json --out FOLDER`"
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,6 @@ class ReportVideo:
     content: str
     mos: float
     address: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.name or not isfinite(self.mos):
-            given = f"name of a video is {self.name!r}, its mos {self.mos}"
-            raise ArgumentError(f"{given}; it needs a name and a finite label.")
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,6 @@ class TrainingCurve:
     epoch: tuple[int, ...]
     series: Mapping[str, tuple[float, ...]]
 
-    def __post_init__(self) -> None:
-        for name, values in self.series.items():
-            if len(values) != len(self.epoch):
-                lengths = f"{len(values)} values for {len(self.epoch)} epochs"
-                raise ArgumentError(f"series '{name}' of split {self.split} has {lengths}.")
-
 
 @dataclass(frozen=True)
 class FrameCurve:
@@ -61,11 +55,6 @@ class FrameCurve:
     splits: tuple[int, ...]
     seconds: tuple[float, ...]
     scores: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not self.scores or len(self.seconds) not in (0, len(self.scores)):
-            lengths = f"{len(self.seconds)} times for {len(self.scores)} scores"
-            raise ArgumentError(f"a frame curve has {lengths}; give one for each score, or no times.")
 
 
 @dataclass(frozen=True)
@@ -121,12 +110,89 @@ class ReportComparison:
     pairs: Mapping[int, ComparedPair | None]
     note: str = ""
 
+
+@dataclass(frozen=True)
+class ReportCell:
+    """A cell: its text, the value by which rows are sorted, and the indices of its runs on the page."""
+
+    text: str
+    value: float | None
+    runs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """A table as the page shows it; a row is its name and one cell for each column."""
+
+    name: str
+    title: str
+    notes: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[ReportCell, ...]], ...]
+
     def __post_init__(self) -> None:
-        compared = [index for index, pair in self.pairs.items() if pair]
-        if compared != ([] if self.note else list(self.pairs)[1:]):
-            raise ArgumentError(
-                f"pairs of '{self.dataset}' compare runs {compared}; give one for each run but the first."
-            )
+        if any(len(cells) != len(self.columns) for _, cells in self.rows):
+            wrong = f"rows of more or fewer than its {len(self.columns)} columns"
+            raise DatasetError(f"table '{self.name}' has {wrong}; {_WRITE_IT}.")
+
+
+@dataclass(frozen=True)
+class WrittenTable:
+    """A file that `vqafeat table --json` wrote."""
+
+    path: Path
+    values: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> "WrittenTable":
+        """Read the file."""
+        if path.suffix != ".json":
+            write_it = f"write it with `vqafeat table {path} --json --out tables`"
+            next_step = f"then name tables/{path}.json"
+            raise DatasetError(f"'{path}' is the name of a table; {write_it}, {next_step}.")
+        try:
+            values = json.loads(read_text_limited(path))
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"table '{path}' cannot be read ({error}); {_WRITE_IT}.") from error
+        if not isinstance(values, dict) or not isinstance(values.get("cells"), list) or not values["cells"]:
+            raise DatasetError(f"'{path}' is not a table; {_WRITE_IT}.")
+        return cls(path, values)
+
+    @property
+    def runs(self) -> list[Path]:
+        """The run folders that exist, relative to the working folder or to the folder of the file."""
+        runs = dict.fromkeys(str(run) for cell in self.values["cells"] for run in cell.get("runs", ()))
+        folders = [next(filter(Path.is_dir, self._paths(run)), None) for run in runs]
+        return [folder for folder in folders if folder]
+
+    def _paths(self, run: str) -> tuple[Path, Path]:
+        return Path(run), self.path.parent / run
+
+    def shown(self, folders: Sequence[Path]) -> ReportTable:
+        """Return the table of a page with the runs `folders`."""
+        index = {folder.resolve(): number for number, folder in enumerate(folders)}
+        try:
+            rows: dict[str, list[ReportCell]] = {}
+            for cell in self.values["cells"]:
+                paths = [path.resolve() for run in cell["runs"] for path in self._paths(run)]
+                runs = tuple(dict.fromkeys(index[path] for path in paths if path in index))
+                value = cell["published"] if cell["measured"] is None else cell["measured"]
+                shown = ReportCell(str(cell["shown"]), value, runs)
+                rows.setdefault(Heading(cell["row"], cell["row_group"]).words, []).append(shown)
+            headings = [Heading(cell["column"], cell["column_group"]) for cell in self.values["cells"]]
+            columns = tuple(dict.fromkeys(heading.words for heading in headings))
+            name, lines = self.values["name"], tuple(self.values["lines"])
+            title = "{label} of {paper}: {title}".format_map(self.values)
+            cells_by_row = tuple((row, tuple(cells)) for row, cells in rows.items())
+            return ReportTable(name, title, lines, columns, cells_by_row)
+        except (KeyError, TypeError) as error:
+            problem = f"{type(error).__name__}: {error}"
+            raise DatasetError(f"'{self.path}' is not a whole table ({problem}); {_WRITE_IT}.") from error
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a path is a table file, or the name of a shipped table, which `read` refuses."""
+    return path.suffix == ".json" or (str(path) in table_names() and not path.is_dir())
 
 
 @dataclass(frozen=True)
