@@ -22,19 +22,13 @@ from vqafeat.schema import Texts
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One row of a label list, unchecked: `load_dataset` counts and names all wrong rows in one message.
+    """One row of a label list, unchecked: `load_dataset` counts and names all wrong rows in one message."""
 
-    Attributes:
-        raw_name: the video's name in this list.
-        mos: NaN if the cell is empty.
-        path: where the list says that the file is, if it says so.
-    """
-
-    raw_name: str
-    mos: float
+    raw_name: str  # the video's name in this list
+    mos: float  # NaN if the cell is empty
     content: str | None = None
     split: str | None = None
-    path: Path | None = None
+    path: Path | None = None  # where the list says that the file is, if it says so
 
 
 @dataclass(frozen=True)
@@ -110,25 +104,19 @@ class Table:
 
 @dataclass(frozen=True)
 class TableOptions:
-    """The columns of a label table; of several names for a column, the first that the file has is read.
-
-    Attributes:
-        content: column of the content group.
-        split_column: column of the official part; `split_values` translates its cells, as {"True": "test"}.
-        decimal: decimal mark of the labels.
-        at_least: column → its smallest value; rows below it are left out.
-        leave_out: names, as in the column of videos, whose rows are left out.
-    """
+    """The columns of a label table; of several names for a column, the first that the file has is read."""
 
     video: Texts
     mos: Texts
-    content: Texts = ()
+    content: Texts = ()  # column of the content group
+    # column of the official part; `split_values` translates its cells, as {"True": "test"}
     split_column: Texts = ()
     split_values: Mapping[str, str] = field(default_factory=dict)
     delimiter: str = ","
-    decimal: str = "."
+    decimal: str = "."  # decimal mark of the labels
+    # column → its smallest value; rows below it are left out
     at_least: Mapping[str, float] = field(default_factory=dict)
-    leave_out: Texts = ()
+    leave_out: Texts = ()  # names, as in the column of videos, whose rows are left out
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or len(self.decimal) != 1:

@@ -58,19 +58,16 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Camera:
-    """A move over a photograph, to and fro between a first and a last window.
-
-    Attributes:
-        first_centre_px, last_centre_px: (x, y) in photograph pixels.
-        first_zoom, last_zoom: photograph pixels per picture pixel.
-    """
+    """A move over a photograph, to and fro between a first and a last window."""
 
     photograph: str
     mirrored: bool
     frame_rate_hz: int
     move: str
+    # first_centre_px, last_centre_px: (x, y) in photograph pixels
     first_centre_px: tuple[float, float]
     last_centre_px: tuple[float, float]
+    # first_zoom, last_zoom: photograph pixels per picture pixel
     first_zoom: float
     last_zoom: float
     shake_px: float

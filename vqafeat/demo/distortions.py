@@ -64,17 +64,13 @@ class Distortion:
 
 @dataclass(frozen=True)
 class Kind(Distortion):
-    """A distortion of videos.
+    """A distortion of videos."""
 
-    Attributes:
-        shown: (frames, amount, generator) → the field that each frame shows.
-        alter: (clip, shown, amount, generator) → the pictures.
-        amount_is_crf: whether the encoder distorts, with the amount as its constant rate factor.
-    """
-
+    # (frames, amount, generator) → the field that each frame shows
     shown: Callable[[int, float, np.random.Generator], Index] = every_frame
+    # (clip, shown, amount, generator) → the pictures
     alter: Callable[[Clip, Index, float, np.random.Generator], Pictures] = as_shown
-    amount_is_crf: bool = False
+    amount_is_crf: bool = False  # whether the encoder distorts, with the amount as its constant rate factor
 
     def crf(self, severity: int) -> float:
         """Return the encoder's constant rate factor at a severity."""

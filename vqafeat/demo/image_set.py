@@ -46,14 +46,10 @@ MARKER, LABELS, VERSIONS, FOLDER = "images.json", "images.csv", "image_versions.
 
 @dataclass(frozen=True)
 class ImageKind(Distortion):
-    """A distortion of images.
+    """A distortion of images."""
 
-    Attributes:
-        opinion_std: standard deviation of the proxy opinions.
-        alter: (samples, amount, generator) → samples, which are rounded and clipped afterwards.
-    """
-
-    opinion_std: float
+    opinion_std: float  # standard deviation of the proxy opinions
+    # (samples, amount, generator) → samples, which are rounded and clipped afterwards
     alter: Callable[[Samples, float, np.random.Generator], Samples]
 
 

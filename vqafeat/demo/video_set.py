@@ -79,21 +79,15 @@ class DemoSettings:
 
 @dataclass(frozen=True)
 class Version:
-    """A planned video.
+    """A planned video."""
 
-    Attributes:
-        video: path below the root.
-        repeat: number among the versions of one kind in a content, from 0.
-        shown: (frame,) the field that each frame shows.
-    """
-
-    video: str
+    video: str  # path below the root
     content: int
     kind: str
     severity: int
-    repeat: int
+    repeat: int  # number among the versions of one kind in a content, from 0
     frame_rate_hz: int
-    shown: Index
+    shown: Index  # (frame,) the field that each frame shows
     proxy_score: float
 
 

@@ -34,21 +34,16 @@ def usual_workers() -> int:
 
 
 class PairBatch(NamedTuple):
-    """The pairs of one step.
+    """The pairs of one step."""
 
-    Attributes:
-        first, second: (pair, height, width, 3) uint8.
-        probability, std_order: (pair,) labels; see `network.pair_loss`.
-        pairs: (pair,) their numbers among all pairs of the training.
-        share: their number, divided by that of all pairs of the step in all processes.
-    """
-
+    # first, second: (pair, height, width, 3) uint8
     first: Tensor
     second: Tensor
+    # probability, std_order: (pair,) labels; see `network.pair_loss`
     probability: Tensor
     std_order: Tensor
-    pairs: Tensor
-    share: float = 1.0
+    pairs: Tensor  # (pair,) their numbers among all pairs of the training
+    share: float = 1.0  # their number, divided by that of all pairs of the step in all processes
 
 
 class PairImages:

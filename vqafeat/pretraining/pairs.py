@@ -19,17 +19,13 @@ Index = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class DrawnPairs:
-    """The pairs of one image set.
-
-    Attributes:
-        training, validation: indices of images of the set.
-        rows: (pair, 2) indices of training images.
-    """
+    """The pairs of one image set."""
 
     image_set: ImageSet
+    # training, validation: indices of images of the set
     training: tuple[int, ...]
     validation: tuple[int, ...]
-    rows: Index
+    rows: Index  # (pair, 2) indices of training images
 
     def __post_init__(self) -> None:
         if self.rows.ndim != 2 or self.rows.shape[1] != 2 or not np.isin(self.rows, self.training).all():

@@ -89,17 +89,13 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class ComputeOptions:
-    """Where and how a training computes.
+    """Where and how a training computes."""
 
-    Attributes:
-        devices: of one type; with several, one process for each computes its share of each batch.
-        precision: `fp32`, in which GPUs do not round to TF32; or `bf16` or `fp16` for mixed precision.
-        workers: processes that load images; the result does not depend on them.
-    """
-
+    # of one type; with several, one process for each computes its share of each batch
     devices: tuple[torch.device, ...] = (torch.device("cpu"),)
+    # `fp32`, in which GPUs do not round to TF32; or `bf16` or `fp16` for mixed precision
     precision: str = "fp32"
-    workers: int = 0
+    workers: int = 0  # processes that load images; the result does not depend on them
 
     def __post_init__(self) -> None:
         if len({device.type for device in self.devices}) != 1:

@@ -84,16 +84,12 @@ class Chart:
 
 @dataclass(frozen=True)
 class Scatter:
-    """The chart of the scores and labels of a data set, without the points.
+    """The chart of the scores and labels of a data set, without the points."""
 
-    Attributes:
-        key: run and data set, for the attribute `data-of`.
-        lines: key, kind, path and note of the line score = label, and of the logistic of each split.
-    """
-
-    key: str
+    key: str  # run and data set, for the attribute `data-of`
     dataset: str
     chart: Chart
+    # key, kind, path and note of the line score = label, and of the logistic of each split
     lines: list[tuple[str, str, str, str]]
 
 

@@ -59,31 +59,22 @@ class FrameCurve:
 
 @dataclass(frozen=True)
 class ReportRun:
-    """A finished run as the page shows it; videos have the names of its predictions.
-
-    Attributes:
-        calibrated_on: parts on which the calibrations were fitted.
-        scores: finite calibrated scores, of all parts.
-        fitted: (data set, split or ALL_SPLITS) → logistic from the scores of the test videos to their labels.
-        finished: date, YYYY-MM-DD, on which its metrics were written.
-        facts: group → name → value of everything that decided the run.
-        no_frames: video → why it is not in `frames`.
-        notes: in addition to those of the metrics.
-    """
+    """A finished run as the page shows it; videos have the names of its predictions."""
 
     name: str
     config: RunConfig
-    calibrated_on: tuple[str, ...]
+    calibrated_on: tuple[str, ...]  # parts on which the calibrations were fitted
     summary: MetricsSummary
     videos: Mapping[str, ReportVideo]
-    scores: tuple[Prediction, ...]
+    scores: tuple[Prediction, ...]  # finite calibrated scores, of all parts
+    # (data set, split or ALL_SPLITS) → logistic from the scores of the test videos to their labels
     fitted: Mapping[tuple[str, int], LogisticFit]
     training: tuple[TrainingCurve, ...]
-    finished: str
-    facts: Mapping[str, Mapping[str, Any]]
-    no_frames: Mapping[str, str]
+    finished: str  # date, YYYY-MM-DD, on which its metrics were written
+    facts: Mapping[str, Mapping[str, Any]]  # group → name → value of everything that decided the run
+    no_frames: Mapping[str, str]  # video → why it is not in `frames`
     frames: Mapping[str, FrameCurve] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # in addition to those of the metrics
 
     def __post_init__(self) -> None:
         if wrong := [row for row in self.scores if row.video not in self.videos or not isfinite(row.score)]:
@@ -98,17 +89,13 @@ class ReportRun:
 
 @dataclass(frozen=True)
 class ReportComparison:
-    """Runs that were tested on the same videos, by their mean SROCC.
-
-    Attributes:
-        pairs: index of a run on the page, the best one first → its comparison with the best one.
-        note: why the runs are not compared; empty where they are.
-    """
+    """Runs that were tested on the same videos, by their mean SROCC."""
 
     dataset: str
     videos: int
+    # index of a run on the page, the best one first → its comparison with the best one
     pairs: Mapping[int, ComparedPair | None]
-    note: str = ""
+    note: str = ""  # why the runs are not compared; empty where they are
 
 
 @dataclass(frozen=True)
