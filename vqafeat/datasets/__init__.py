@@ -3,9 +3,8 @@
 from vqafeat.datasets import matlab as matlab  # registers its readers
 from vqafeat.datasets.dataset import SPLIT_NAMES, Dataset, FileRules, RawGeometry, Video
 from vqafeat.datasets.load import default_root, load_dataset
-from vqafeat.datasets.locate import locate_videos
+from vqafeat.datasets.locate import load_videos, locate_videos
 from vqafeat.datasets.manifest import load_manifest, manifest_names
-from vqafeat.datasets.unlabelled import load_videos
 
 __all__ = [
     "SPLIT_NAMES",
