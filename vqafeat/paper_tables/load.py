@@ -75,8 +75,7 @@ _SHOWN = [item.name for item in fields(_Shown)]
 def load_table(name_or_path: str, **changes: str | None) -> PaperTable:
     """Return a shipped table by name, or a user's by the path of its .toml.
 
-    Args:
-        changes: `recipe` and `protocol` in place of those of [run]; rows and columns keep their own.
+    `changes` replace the recipe and the protocol of [run]; rows and columns keep their own.
     """
     is_path = name_or_path.lower().endswith(".toml")
     if not is_path and name_or_path not in table_names():
