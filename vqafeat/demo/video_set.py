@@ -101,13 +101,8 @@ def make_demo(
 ) -> Path:
     """Make the demo data set below `root`, or find the finished one; return the path of `labels.csv`.
 
-    An interrupted set is completed; a video that is missing or was changed is made again.
-
-    Args:
-        on_video: called after each content with the numbers of finished and of all videos.
-
-    Raises:
-        DatasetError: `root` holds something else, or a demo of other settings.
+    An interrupted set is completed; a video that is missing or was changed is made again. `on_video` is
+    called after each content with the numbers of finished and of all videos.
     """
     root = Path(root)
     values = {"seed": seed, "contents": contents, "seconds": seconds, "severities": severities}
@@ -184,13 +179,9 @@ def _write_missing(root: Path, settings: DemoSettings, group: list[Version], dig
 
 
 def read_marker(path: Path, settings: Any, entry: tuple[str, type], what: str, present: Sequence[str]) -> Any:
-    """Return an entry of the marker file of a set, or None if there is no such file.
+    """Return an entry (key and type) of the marker file of a set, or None if there is no such file.
 
-    Args:
-        settings: those of the set to be made; an existing set must have the same.
-        entry: key and type.
-        what: the set, for messages.
-        present: files in the folder, which without a marker are not those of a demo.
+    A set with other settings is refused, and so are files in the folder (`present`) without a marker.
     """
     root = path.parent
     if root.exists() and not root.is_dir():
