@@ -66,12 +66,8 @@ def draw_pairs(
     """Divide each set by content, and draw different pairs of its training images.
 
     The pairs of a set depend on the seed and the set's name. As in UNIQUE's `data_BID.m`, they are drawn
-    without replacement; a set with fewer pairs than requested gives all.
-
-    Args:
-        pairs: set → number of pairs.
-        validation_percent: share of each set's contents for validation; 0 for none.
-        default_pairs: number for other sets; without it that of Li et al., or ten per training image.
+    without replacement; a set with fewer pairs than requested gives all. A set that `pairs` does not name
+    gives `default_pairs`, or without it those of Li et al., or ten per training image.
     """
     names = [item.name for item in sets]
     if twice := duplicates(names):

@@ -20,8 +20,8 @@ from vqafeat.errors import ArgumentError, TrainingError, WeightsError
 from vqafeat.io import summarize, write_bytes
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.pretraining.config import PretrainingRecipe
-from vqafeat.pretraining.data_loading import ImageLoader, PairLoader
 from vqafeat.pretraining.data_parallel import DataParallel, reproducible_fp32, train_in_processes
+from vqafeat.pretraining.images import ImageLoader, PairLoader
 from vqafeat.pretraining.network import QualityNetwork, weights_of
 from vqafeat.pretraining.pairs import DrawnPairs
 
@@ -31,10 +31,7 @@ _STEPS_A_READING = {"cpu": 1, "cuda": 8}
 
 @dataclass(frozen=True)
 class PretrainingRecord:
-    """One epoch, counted from 1: mean losses over its pairs, and the validation SROCC of each image set.
-
-    `seconds` is without the validation, and is ignored when records are compared.
-    """
+    """One epoch, counted from 1: mean losses over its pairs, and the validation SROCC of each image set."""
 
     epoch: int
     learning_rate: float
@@ -42,7 +39,7 @@ class PretrainingRecord:
     hinge: float
     validation_srocc: Mapping[str, float]
     pairs: int
-    seconds: float = field(compare=False)
+    seconds: float = field(compare=False)  # without the validation
 
 
 @dataclass(frozen=True)
@@ -62,15 +59,12 @@ Progress = Callable[[Step | PretrainingRecord], None]
 
 @dataclass(eq=False)
 class TrainingState:
-    """The state of a training after its last finished epoch, which becomes its result.
-
-    `best_srocc` is the mean over the sets in the best epoch, and NaN without validation.
-    """
+    """The state of a training after its last finished epoch, which becomes its result."""
 
     curve: list[PretrainingRecord] = field(default_factory=list)
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     best_epoch: int = 0
-    best_srocc: float = nan
+    best_srocc: float = nan  # mean over the sets in the best epoch; NaN without validation
 
     def add(self, record: PretrainingRecord, network: QualityNetwork) -> None:
         """Add an epoch; keep its weights if its validation SROCC is the best, or none has been defined."""
@@ -115,15 +109,10 @@ def train(
     config: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> TrainingState:
-    """Train a network on pairs, in place.
+    """Train a network on pairs, in place; a stopped run of the same `config` resumes from its checkpoint.
 
     The same start, pairs, recipe, seed, machine and devices give the same weights, with any number of
     workers, whether the run is stopped and resumed or not.
-
-    Args:
-        seed: of orders, crops and mirroring.
-        checkpoint: file that is written after each epoch, and from which a stopped run resumes.
-        config: everything that decides the run; the checkpoint must have the same.
     """
     report = progress or (lambda _event: None)
     arguments = network, sets, recipe, seed, computing, checkpoint, config or {}
