@@ -1,6 +1,5 @@
 """Data sets: manifests, label readers, and the search for video files."""
 
-from vqafeat.datasets import matlab as matlab  # registers its readers
 from vqafeat.datasets.dataset import SPLIT_NAMES, Dataset, FileRules, RawGeometry, Video
 from vqafeat.datasets.load import default_root, load_dataset
 from vqafeat.datasets.locate import load_videos, locate_videos

@@ -141,12 +141,7 @@ def manifest_names() -> list[str]:
 
 
 def load_manifest(name_or_path: str) -> Manifest:
-    """Return a shipped manifest by its name, or a user's by the path of its .toml.
-
-    Raises:
-        UnknownNameError: no manifest of that name is shipped; the nearest names are in the message.
-        DatasetError: the file cannot be read, or a key or value is not allowed.
-    """
+    """Return a shipped manifest by its name, or a user's by the path of its .toml."""
     path = Path(name_or_path)
     if path.suffix.lower() != ".toml":
         names = manifest_names()

@@ -12,12 +12,12 @@ from vqafeat.datasets.label_readers import (
     Table,
     column_of,
     label_error,
+    mat5_variables,
     parsed_scores,
     read_table,
     read_workbook,
     text_of,
 )
-from vqafeat.datasets.matlab import mat5_variables
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.io import duplicates, read_toml, summarize
 from vqafeat.registry import named
