@@ -56,8 +56,7 @@ _S3_OPTIONS: dict[str, Any] = {
 def parse_path(path: StorePath | str, storage_options: Sequence[str] = ()) -> StorePath:
     """Return the path that a text names; it may be a URL such as `s3://bucket/prefix`.
 
-    Args:
-        storage_options: `name=value` of the URL's file system; a value may be JSON. Credentials are refused.
+    The options of its file system are `name=value`, where a value may be JSON; credentials are refused.
     """
     if not isinstance(path, str):
         return path
@@ -218,11 +217,7 @@ class RemoteFile:
         return file.is_file() and (file.stat().st_size, file.stat().st_mtime_ns) == listed
 
     def fetch(self, file: Path) -> None:
-        """Copy it, with its modification time, to a file of the cache; network errors are not translated.
-
-        Raises:
-            ChangedError: its size is not the listed one.
-        """
+        """Copy it, with its modification time, to a file of the cache; network errors are not translated."""
         with translate_cache_errors(file.parent):
             file.touch()  # so that an error of the disk is not taken for one of the network
         try:

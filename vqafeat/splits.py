@@ -231,8 +231,7 @@ def leakage_of_files(
 ) -> dict[str, Any]:
     """Return `leakage` with one content for byte-identical videos, and those of them that a split divides.
 
-    Args:
-        digests: video → SHA-256 of its file; a video whose file is not known may be absent.
+    `digests` is video → SHA-256 of its file; a video whose file is not known may be absent.
     """
     files = [digests.get(name, "") for name in names]
     copied = set(duplicates(filter(None, files)))

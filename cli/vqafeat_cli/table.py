@@ -78,8 +78,7 @@ def table(
 
     NAME is one of `vqafeat list tables`, or the path of your own .toml. Finished runs are reused; where
     features are missing, the table names the commands that extract them. --recipe and --protocol replace
-    those of the whole table; rows and columns with their own keep them.
-    features are missing, the table names the commands that extract them. The exit code is 3 if a named table,
+    those of the whole table; rows and columns with their own keep them. The exit code is 3 if a named table,
     or every table of --all, has no measured cell.
 
     \b

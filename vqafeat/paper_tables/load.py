@@ -53,15 +53,12 @@ class _File(TableHeader):
 
 @dataclass(frozen=True)
 class _Shown:
-    """The settings of a cell that do not belong to its fit; a quoted one shows the published value alone.
-
-    `shows` is a measure that a row shows in place of those of its columns.
-    """
+    """The settings of a cell that do not belong to its fit; a quoted one shows the published value alone."""
 
     statistic: Statistic
     kind: str = "fit"
     measure: str = ""
-    shows: str = ""
+    shows: str = ""  # a measure that a row shows in place of those of its columns
     quoted: bool = False
 
     def __post_init__(self) -> None:

@@ -102,7 +102,7 @@ def measurable(table: PaperTable, fits: FitCache) -> list[Cell]:
 
 
 def _without_data(cell: Cell, peers: Peers, fits: FitCache) -> CellResult:
-    """Return the cell with what it lacks, which an average's peers lack."""
+    """Return the cell with what it lacks; an average lacks what its peers lack."""
     needs = cell.options.required(cell.request)
     if _is_average(cell):
         needs = tuple(need for peer in peers for need in peer.missing)

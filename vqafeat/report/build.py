@@ -51,10 +51,7 @@ NOT_TESTED = "Only the heads that tested a video score its frames, and this vide
 def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, most: int) -> ReportRun:
     """Return a run with frame curves of its worst test videos, and the reason why another video has none.
 
-    Args:
-        folder: of the run.
-        store: folder of the feature stores; without it, there are no curves.
-        most: number of videos whose frames are scored, shared among the run's data sets.
+    At most `most` videos have curves, shared among the run's data sets.
     """
     worst = worst_videos(run)
     not_selected = (
@@ -179,10 +176,6 @@ def build_report(
         store: folder of the feature stores, for the scores of frames.
         videos: folder of the video files, which the page plays.
         curves: number of videos of each run, the worst first, whose frames are scored.
-
-    Raises:
-        WeightsError: a folder is not a finished run, is damaged, or has no scores.
-        DatasetError: `videos` is not a folder or has no video files, or a table cannot be read.
     """
     if not (folders or tables) or len({folder.resolve() for folder in folders}) < len(folders):
         given = ", ".join(map(str, folders)) or "none"

@@ -34,26 +34,20 @@ class ReportVideo:
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """The training of a split: columns of curve.csv, with NaN where a measure is not defined.
-
-    `kept_epoch` is the one whose weights were kept, 0 where that is not known.
-    """
+    """The training of a split: columns of curve.csv, with NaN where a measure is not defined."""
 
     split: int
-    kept_epoch: int
+    kept_epoch: int  # the one whose weights were kept; 0 where that is not known
     epoch: tuple[int, ...]
     series: Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
 class FrameCurve:
-    """The calibrated scores of a video's frames, the mean over the heads of the splits that tested it.
-
-    `seconds` are since the first frame, and empty where the store does not know the times.
-    """
+    """The calibrated scores of a video's frames, the mean over the heads of the splits that tested it."""
 
     splits: tuple[int, ...]
-    seconds: tuple[float, ...]
+    seconds: tuple[float, ...]  # since the first frame; empty where the store does not know the times
     scores: tuple[float, ...]
 
 

@@ -36,7 +36,7 @@ class TimingCell(CellType):
     repeats: PositiveInt = 1  # number of measured times, of which the cell shows the mean
 
     def missing(self, fits: FitCache) -> tuple[str, ...]:
-        """Return that costs are not to be measured, unless they are."""
+        """Return why costs are not measured."""
         reason = "the costs of networks are not measured with --all; name the table, or add --costs"
         return () if fits.costs else (reason,)
 
