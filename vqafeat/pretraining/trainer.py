@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import islice
 from math import ceil, isfinite, isnan, nan
 from pathlib import Path
 from pickle import UnpicklingError
@@ -21,7 +22,7 @@ from vqafeat.io import summarize, write_bytes
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_parallel import DataParallel, reproducible_fp32, train_in_processes
-from vqafeat.pretraining.images import ImageLoader, PairLoader
+from vqafeat.pretraining.images import ImageLoader, PairBatch, PairLoader
 from vqafeat.pretraining.network import QualityNetwork, weights_of
 from vqafeat.pretraining.pairs import DrawnPairs
 
@@ -156,12 +157,11 @@ def _train(
     images = ImageLoader([image for item in validated for image in item.validation_images], recipe, *loading)
     with reproducible_fp32():
         for epoch in range(len(state.curve) + 1, recipe.epochs + 1):
-            losses = _train_epoch(parallel, pairs, optimiser, scaler, recipe, epoch, report)
+            losses, count, seconds = _train_epoch(parallel, pairs, optimiser, scaler, recipe, epoch, report)
             if rank > 0:
                 continue
-            rate, count, (fidelity, hinge) = recipe.rate(epoch), losses.pairs, losses.means
             sroccs = _validation_sroccs(parallel, validated, images)
-            record = PretrainingRecord(epoch, rate, fidelity, hinge, sroccs, count, losses.seconds)
+            record = PretrainingRecord(epoch, recipe.rate(epoch), *losses, sroccs, count, seconds)
             state.add(record, network)
             if checkpoint is not None:
                 _write_checkpoint(checkpoint, config, state, stateful)
@@ -177,61 +177,39 @@ def _train_epoch(
     recipe: PretrainingRecipe,
     epoch: int,
     report: Progress,
-) -> "_EpochLosses":
-    """Train on all pairs once."""
+) -> tuple[tuple[float, float], int, float]:
+    """Train on all pairs once; return the mean fidelity and hinge loss, the number of pairs, and seconds."""
     for group in optimiser.param_groups:
         group["lr"] = recipe.rate(epoch)
     parallel.broadcast_parameters()
     parallel.train(recipe.head_alone(epoch))
-    losses = _EpochLosses(epoch, recipe, loader, report)
-    for number, batch in enumerate(loader.batches(epoch), start=1):
+
+    def step(batch: PairBatch) -> Tensor:
         optimiser.zero_grad(set_to_none=True)
-        losses.unread.append(parallel.backward(batch, recipe, scaler))
+        terms = parallel.backward(batch, recipe, scaler)
         scaler.step(optimiser)
         scaler.update()
-        if number % _STEPS_A_READING[parallel.device.type] == 0:
-            losses.read()
-    losses.read()
-    return losses
+        return terms
 
-
-class _EpochLosses:
-    """The losses of an epoch's steps; they stay on the device until `read`, which waits for it."""
-
-    def __init__(self, epoch: int, recipe: PretrainingRecipe, loader: PairLoader, report: Progress) -> None:
-        self._epoch, self._recipe, self._images, self._report = epoch, recipe, loader.images, report
-        self._steps, self._start = loader.steps(epoch), time.perf_counter()
-        self._number, self._sums = 0, np.zeros(2)
-        self.unread: list[Tensor] = []
-        self.pairs, self.seconds = 0, 0.0
-
-    @property
-    def means(self) -> tuple[float, float]:
-        """The means of the two terms over pairs."""
-        fidelity, hinge = (self._sums / self.pairs).tolist()
-        return fidelity, hinge
-
-    def read(self) -> None:
-        """Check and report the steps since the last reading."""
-        rows = torch.stack(self.unread).tolist() if self.unread else []
-        self.unread.clear()
-        self.seconds = time.perf_counter() - self._start
-        for terms in rows:
-            pairs = self._steps[self._number]
-            self._number += 1
-            if not isfinite(sum(terms)):
-                raise self._diverged(sum(terms), pairs)
-            self.pairs += len(pairs)
-            self._sums += np.multiply(terms, len(pairs))
-            speed = 2 * self.pairs / self.seconds
-            self._report(Step(self._epoch, self._number, len(self._steps), sum(terms), speed))
-
-    def _diverged(self, loss: float, pairs: Sequence[int]) -> TrainingError:
-        names = summarize(self._images.names(pairs))
-        return TrainingError(
-            f"the loss became {loss} in epoch {self._epoch}, step {self._number}, on the images {names}; "
-            f"lower --learning-rate ({self._recipe.learning_rate:g}), or compute with --precision fp32."
-        )
+    steps, batches, start = loader.steps(epoch), loader.batches(epoch), time.perf_counter()
+    number, pairs, sums = 0, 0, np.zeros(2)
+    while unread := [step(batch) for batch in islice(batches, _STEPS_A_READING[parallel.device.type])]:
+        values = torch.stack(unread).tolist()  # waits for the device
+        seconds = time.perf_counter() - start
+        for terms in values:
+            loss, trained = sum(terms), steps[number]
+            number += 1
+            if not isfinite(loss):
+                names = summarize(loader.images.names(trained))
+                raise TrainingError(
+                    f"the loss became {loss} in epoch {epoch}, step {number}, on the images {names}; lower "
+                    f"--learning-rate ({recipe.learning_rate:g}), or compute with --precision fp32."
+                )
+            pairs += len(trained)
+            sums += np.multiply(terms, len(trained))
+            report(Step(epoch, number, len(steps), loss, 2 * pairs / seconds))
+    fidelity, hinge = (sums / pairs).tolist()
+    return (fidelity, hinge), pairs, seconds
 
 
 def _validation_sroccs(
@@ -242,13 +220,11 @@ def _validation_sroccs(
         return {}
     means = predict(parallel, images)[:, 0]
     parts = np.split(means, np.cumsum([len(item.validation) for item in sets])[:-1])
-    sroccs = {}
+    sroccs = dict.fromkeys((item.image_set.name for item in sets), nan)
     for item, part in zip(sets, parts, strict=True):
         mos = [image.mos for image in item.validation_images]
-        is_finite = np.isfinite(part).all()
-        sroccs[item.image_set.name] = (
-            evaluate_predictions(part, mos, mapping="none").srocc if is_finite else nan
-        )
+        if np.isfinite(part).all():
+            sroccs[item.image_set.name] = evaluate_predictions(part, mos, mapping="none").srocc
     return sroccs
 
 
