@@ -4,11 +4,9 @@ No person rated these videos. The label is a **proxy score** on a scale of 0 to 
 
     proxy score = clip(90 − slope(kind) · severity + noise, 0, 100).
 
-The slope is 14 (compression), 12 (aliasing), 10 (interlacing), 8 (flicker), 7 (frame drop) or 6 (judder).
-The severity is 0 for the pristine version, and 1 … 5 otherwise. The noise is Gaussian with a standard
-deviation of 2. A content has each kind at two severities. In contents 1 to 5, and again in 6 to 10, each kind
-takes every severity twice. A model that does well here has learned these distortions on two photographs, and
-nothing about people.
+The severity is 0 for the pristine version, and 1 … 5 otherwise. A content has each kind of `KINDS` at two
+severities. In contents 1 to 5, and again in 6 to 10, each kind takes every severity twice. A model that does
+well here has learned these distortions on two photographs, and nothing about people.
 
 `labels.csv` (`video,mos,content`) holds the labels, `versions.csv` the distortion of each video, and
 `demo.json` the settings and, written last, the SHA-256 of every file. Contents from one photograph overlap,
