@@ -255,14 +255,14 @@ class WebFile(RemoteFile):
 
         shown = url.partition("?")[0]
         if "@" in urlsplit(url).netloc:
-            raise ArgumentError("the address of a video holds a user, who may be secret; leave the user out.")
+            raise ArgumentError("the address of a video holds a user name, which may be secret; drop it.")
         try:
             with urlopen(url, timeout=_WEB_TIMEOUT_SECONDS) as reply:
                 size, modified = reply.headers["Content-Length"], reply.headers["Last-Modified"]
         except network_errors() as error:
-            raise DatasetError(f"the video '{shown}' cannot be fetched ({error}); correct it.") from error
+            raise DatasetError(f"the video '{shown}' cannot be fetched ({error}); check the URL.") from error
         if size is None:
-            raise DatasetError(f"the server states no size of the video '{shown}'; copy it to a local file.")
+            raise DatasetError(f"the server does not state the size of '{shown}'; copy it to a local file.")
         # without a time, the next extraction compares digests
         seconds = parsedate_to_datetime(modified).timestamp() if modified else time.time()
         return cls(url, int(size), int(seconds) * 10**9)
