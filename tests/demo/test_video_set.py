@@ -14,7 +14,8 @@ import pytest
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
-from vqafeat.demo import DEMO_NAME, SCORE_NAME, SCORE_RANGE, make_demo
+from vqafeat.datasets import load_manifest
+from vqafeat.demo import DEMO_NAME, SCORE_RANGE, make_demo
 from vqafeat.demo.camera import Pictures, plan_camera
 from vqafeat.demo.distortions import KINDS, NEAR_LOSSLESS_CRF
 from vqafeat.demo.video_set import DemoSettings, plan_versions, write_h264
@@ -76,7 +77,8 @@ def test_make_demo__labels_are_an_own_data_set(demo: Path) -> None:
     ]
     assert {row["content"] for row in labels} == {"c01"}
     assert all(SCORE_RANGE[0] <= float(row["mos"]) <= SCORE_RANGE[1] for row in labels)
-    assert (DEMO_NAME, SCORE_NAME, SCORE_RANGE) == ("demo", "proxy score", (0.0, 100.0))
+    manifest = load_manifest(DEMO_NAME)
+    assert (manifest.score_name, manifest.mos_range) == ("proxy score", SCORE_RANGE)
 
 
 def test_make_demo__videos_decode_to_what_versions_csv_claims(demo: Path) -> None:

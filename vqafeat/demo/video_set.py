@@ -57,7 +57,6 @@ def write_h264(path: Path, pictures: Pictures, frame_rate_hz: int, crf: float) -
 
 
 DEMO_NAME = "demo"
-SCORE_NAME = "proxy score"
 SCORE_RANGE = (0.0, 100.0)
 NOISE_POINTS = 2.0
 RECIPE = 1  # raised when the same seed gives other files
