@@ -14,7 +14,7 @@ so that grouping by content separates them less than in a real data set.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from hashlib import sha256
@@ -89,17 +89,11 @@ class Version:
 
 
 def make_demo(
-    root: str | Path,
-    seed: int = 0,
-    contents: int = MOST_CONTENTS,
-    seconds: float = 2.0,
-    severities: int = 2,
-    on_video: Callable[[int, int], None] | None = None,
+    root: str | Path, seed: int = 0, contents: int = MOST_CONTENTS, seconds: float = 2.0, severities: int = 2
 ) -> Path:
     """Make the demo data set below `root`, or find the finished one; return the path of `labels.csv`.
 
-    An interrupted set is completed; a video that is missing or was changed is made again. `on_video` is
-    called after each content with the numbers of finished and of all videos.
+    An interrupted set is completed; a video that is missing or was changed is made again.
     """
     root = Path(root)
     values = {"seed": seed, "contents": contents, "seconds": seconds, "severities": severities}
@@ -115,8 +109,6 @@ def make_demo(
     for content in range(contents):
         group = [version for version in versions if version.content == content]
         _write_missing(root, settings, group, digests)
-        if on_video is not None:
-            on_video((content + 1) * len(group), len(versions))
     labels = [(version.video, version.proxy_score, f"c{version.content + 1:02d}") for version in versions]
     write_csv(root / LABELS, ("video", "mos", "content"), labels)
     write_csv(root / VERSIONS, _VERSION_COLUMNS, map(_version_row, versions))

@@ -43,11 +43,6 @@ class Axis:
         share = (np.asarray(values, dtype=np.float64) - self.low) / (self.high - self.low)
         return np.asarray((self.start + share * (self.end - self.start)).round(1))
 
-    @property
-    def middle(self) -> float:
-        """The middle of the axis as drawn."""
-        return (self.start + self.end) / 2
-
     def ticks(self, spacing: int, whole: bool = False) -> list[tuple[float, str]]:
         """Return the positions and texts of round numbers, about `spacing` apart."""
         locator = MaxNLocator(abs(self.end - self.start) // spacing, steps=[1, 2, 5, 10], integer=whole)
