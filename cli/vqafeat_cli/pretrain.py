@@ -92,7 +92,7 @@ def pretrain(
     prepare_out(out, overwrite)
     paths = [image.path for item in sets for image in item.image_set.images]
     with progress_bar("checking images", len(paths)) as update:
-        check_images(paths, max(loaders, 1), lambda done: update(completed=done))
+        check_images(paths, loaders, lambda done: update(completed=done))
     network = run_shown(request)
     result, digest = network.result, network.weights_sha256
     names = {"file": str(network.out), "card": str(network.card), "network": network.backbone}
