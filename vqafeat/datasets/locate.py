@@ -61,16 +61,8 @@ def locate_videos(dataset: Dataset, root: StorePath, skip_missing: bool = False)
 
     A video's file is at the path that the label list names, if it names one and the file exists. Otherwise it
     has the video's name as its path below the root, or below one of the manifest's folders; else it is the
-    only file of that basename; else the only one of that canonical name, endings aside.
-
-    Args:
-        root: folder, or prefix of an object store, which is listed once.
-        skip_missing: leave out videos without a file.
-
-    Raises:
-        DatasetError: the root does not exist, files are missing, several files fit a video, or a file fits
-            several videos.
-        StoreError: the object store cannot be reached.
+    only file of that basename; else the only one of that canonical name, endings aside. The root is a folder
+    or the prefix of an object store, and is listed once.
     """
     where = f"data set '{dataset.name}'"
     listed = {video.name: path for video in dataset.videos if (path := _listed_file(video)) is not None}
@@ -226,15 +218,12 @@ def is_video_source(name: str) -> bool:
 def load_videos(items: Sequence[str | StorePath], name: str | None = None) -> Dataset:
     """Return a data set of videos without labels: `extract` takes it, `fit` does not.
 
-    A video is named by its path below the folder that all videos share.
+    A video is named by its path below the folder that all videos share, whose name is that of the data set
+    by default.
 
     Args:
         items: files, folders with all that is below them, globs such as `clips/**/*.mp4`, `s3://` folders and
             files, and `https://` files.
-        name: of the data set; without it, that of the folder that all videos share.
-
-    Raises:
-        DatasetError: a file or folder does not exist, or there are no videos.
     """
     with ThreadPoolExecutor(16, "requests") as pool:
         opened = pool.map(lambda item: WebFile.at(str(item)) if str(item).startswith(_WEB) else item, items)

@@ -229,12 +229,9 @@ def _watch_parent(parent: "Connection[Any, Any]", _worker: int) -> None:
 
 
 class PairLoader:
-    """The batches of a training, in a random order for each epoch.
+    """The batches of a training, in a random order for each epoch; a GPU reads pinned ones directly.
 
-    Args:
-        workers: processes that load batches while the loader exists; 0 loads them in this process.
-        pinned: put batches into memory that a GPU reads directly.
-        rank, processes: number of this training process, from 0, and of all; each loads its share of a step.
+    Of several training processes, each loads its share of a step; `rank` is the number of this one, from 0.
     """
 
     def __init__(

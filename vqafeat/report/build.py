@@ -168,10 +168,9 @@ def build_report(
     videos: Path | None = None,
     curves: int = 20,
 ) -> Report:
-    """Read finished runs, and tables with the runs behind them, into a page.
+    """Read finished runs, and tables with the runs behind them, into a page in `page_folder`.
 
     Args:
-        page_folder: folder of the page; addresses of videos are relative to it.
         tables: files that `vqafeat table --json` wrote.
         store: folder of the feature stores, for the scores of frames.
         videos: folder of the video files, which the page plays.
