@@ -14,21 +14,15 @@ from vqafeat.errors import ArgumentError, ClusterError, VqafeatError
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """Options of a Ray cluster.
+    """Options of a Ray cluster."""
 
-    Attributes:
-        address: None for RAY_ADDRESS, else the cluster on this machine, else a new one here.
-        workers: None for as many as fit on the machines of the cluster.
-        cpus_per_worker, gpus_per_worker: what each worker reserves; with 0.5, two share one.
-        retries: how often the work of a worker that died is repeated.
-        startup_timeout_seconds: how long no worker may start; an autoscaler takes time to add machines.
-    """
-
-    address: str | None = None
-    workers: int | None = None
+    address: str | None = None  # None for RAY_ADDRESS, else the cluster on this machine, else a new one here
+    workers: int | None = None  # None for as many as fit on the machines of the cluster
+    # cpus_per_worker, gpus_per_worker: what each worker reserves; with 0.5, two share one
     cpus_per_worker: float = 1.0
     gpus_per_worker: float = 0.0
-    retries: int = 2
+    retries: int = 2  # how often the work of a worker that died is repeated
+    # how long no worker may start; an autoscaler takes time to add machines
     startup_timeout_seconds: float = 600.0
 
     def __post_init__(self) -> None:

@@ -84,8 +84,7 @@ def _save(
 def plot_frame_curve(video: ScoredVideo, path: Path, thumbnails: Mapping[int, npt.NDArray[np.uint8]]) -> Path:
     """Write the curve of a video's per-frame scores over time, with its worst and its best frame.
 
-    Args:
-        thumbnails: frame → (height, width, 3) RGB of `worst_and_best(video)`.
+    `thumbnails` has the (height, width, 3) RGB samples of these two frames.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 3.9), layout="constrained")
@@ -118,11 +117,7 @@ def worst_and_best(video: ScoredVideo) -> dict[str, int]:
 
 
 def plot_bars(values: Mapping[str, Mapping[str, float]], label: str, title: str, path: Path) -> Path:
-    """Write groups of bars, side by side.
-
-    Args:
-        values: by series, then by group; every series has the same groups, NaN where it has no bar.
-    """
+    """Write groups of bars, side by side; every series has the same groups, NaN where it has no bar."""
     groups = list(next(iter(values.values())))
     width = 0.8 / len(values)
     with mpl.rc_context({**STYLE, "axes.grid.axis": "y", "hatch.linewidth": 0.6}):

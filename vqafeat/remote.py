@@ -56,8 +56,7 @@ _S3_OPTIONS: dict[str, Any] = {
 def parse_path(path: StorePath | str, storage_options: Sequence[str] = ()) -> StorePath:
     """Return the path that a text names; it may be a URL such as `s3://bucket/prefix`.
 
-    Args:
-        storage_options: `name=value` of the URL's file system; a value may be JSON. Credentials are refused.
+    The options of its file system are `name=value`, where a value may be JSON; credentials are refused.
     """
     if not isinstance(path, str):
         return path
@@ -218,11 +217,7 @@ class RemoteFile:
         return file.is_file() and (file.stat().st_size, file.stat().st_mtime_ns) == listed
 
     def fetch(self, file: Path) -> None:
-        """Copy it, with its modification time, to a file of the cache; network errors are not translated.
-
-        Raises:
-            ChangedError: its size is not the listed one.
-        """
+        """Copy it, with its modification time, to a file of the cache; network errors are not translated."""
         with translate_cache_errors(file.parent):
             file.touch()  # so that an error of the disk is not taken for one of the network
         try:
@@ -260,14 +255,14 @@ class WebFile(RemoteFile):
 
         shown = url.partition("?")[0]
         if "@" in urlsplit(url).netloc:
-            raise ArgumentError("the address of a video holds a user, who may be secret; leave the user out.")
+            raise ArgumentError("the address of a video holds a user name, which may be secret; drop it.")
         try:
             with urlopen(url, timeout=_WEB_TIMEOUT_SECONDS) as reply:
                 size, modified = reply.headers["Content-Length"], reply.headers["Last-Modified"]
         except network_errors() as error:
-            raise DatasetError(f"the video '{shown}' cannot be fetched ({error}); correct it.") from error
+            raise DatasetError(f"the video '{shown}' cannot be fetched ({error}); check the URL.") from error
         if size is None:
-            raise DatasetError(f"the server states no size of the video '{shown}'; copy it to a local file.")
+            raise DatasetError(f"the server does not state the size of '{shown}'; copy it to a local file.")
         # without a time, the next extraction compares digests
         seconds = parsedate_to_datetime(modified).timestamp() if modified else time.time()
         return cls(url, int(size), int(seconds) * 10**9)

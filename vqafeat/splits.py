@@ -126,12 +126,9 @@ def official_split(
     test_part: str = "test",
     validation_share: float = 0.0,
 ) -> Split:
-    """Return the parts that the data set publishes.
+    """Return the parts that the data set publishes; rows of other parts, or without a part, are left out.
 
-    Args:
-        splits: official part of each row; rows of other parts, or without a part, are left out.
-        test_part: "test" or "test-1080p".
-        validation_share: share of the training videos for validation if no validation part is published.
+    If no validation part is published, it is a share of the training videos.
     """
     if not 0 <= validation_share < 1:
         raise ArgumentError(f"validation_share {validation_share} must be at least 0 and below 1.")
@@ -231,8 +228,7 @@ def leakage_of_files(
 ) -> dict[str, Any]:
     """Return `leakage` with one content for byte-identical videos, and those of them that a split divides.
 
-    Args:
-        digests: video → SHA-256 of its file; a video whose file is not known may be absent.
+    `digests` is video → SHA-256 of its file; a video whose file is not known may be absent.
     """
     files = [digests.get(name, "") for name in names]
     copied = set(duplicates(filter(None, files)))

@@ -195,12 +195,10 @@ def bootstrap_paired_difference(
     """Return the percentile interval of the mean difference over the splits when their videos are resampled.
 
     A resample draws as many videos as there are, with replacement, once for all splits and both heads. In
-    each split, a video counts as often as it was drawn. Splits without a value are left out.
+    each split, a video counts as often as it was drawn. Splits without a value are left out. The measure is
+    `srocc`, `krocc`, `plcc` or `rmse`, without a mapping.
 
     Source: Efron and Tibshirani, *An Introduction to the Bootstrap* (1993), chapter 13, with videos as units.
-
-    Args:
-        measure: `srocc`, `krocc`, `plcc` or `rmse`; no mapping is applied.
     """
     rule = named("measure", measure, MEASURES)
     _check_at_least("number of splits", len(splits), 1)

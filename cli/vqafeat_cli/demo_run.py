@@ -24,9 +24,9 @@ from vqafeat.extraction.results import ExtractionSummary
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.plots import plot_scores
 from vqafeat.pretraining.config import PRETRAINING_RECIPES
-from vqafeat.pretraining.data_loading import ImageLoader, usual_workers
 from vqafeat.pretraining.data_parallel import DataParallel
 from vqafeat.pretraining.image_sets import load_image_set
+from vqafeat.pretraining.images import ImageLoader
 from vqafeat.pretraining.network import QualityNetwork, start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
 from vqafeat.pretraining.pretrain import PretrainingRequest, prepare_out, pretrain
@@ -105,7 +105,7 @@ def run_demo_pretrain(out: Path, seed: int) -> None:
     images, validation = len(pairs.image_set.images), len(pairs.validation)
     click.echo(f"1/5  images: {images} crops of two photographs, {validation} of other places held out")
     recipe, file = PRETRAINING_RECIPES.get(RECIPE), out / f"iqa-{PRETRAINED}.safetensors"
-    computing = ComputeOptions((CPU,), "fp32", max(usual_workers() - 1, 0))
+    computing = ComputeOptions((CPU,), "fp32", len(os.sched_getaffinity(0)) - 1)
     request = PretrainingRequest(PRETRAINED, f"random:{seed}", (pairs,), recipe, seed, computing, file)
     training = f"{PAIRS} pairs, {request.recipe.epochs} epochs"
     click.echo(f"2/5  {PRETRAINED} from random weights, {training}; on the held-out images:")

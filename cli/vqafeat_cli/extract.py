@@ -132,8 +132,7 @@ def _load(
 ) -> "tuple[vf.Dataset, Located]":
     """Return the data set, and those of its videos whose files exist."""
     from vqafeat.datasets import load_videos, locate_videos
-    from vqafeat.datasets.locate import Located
-    from vqafeat.datasets.unlabelled import is_video_source
+    from vqafeat.datasets.locate import Located, is_video_source
     from vqafeat_cli.stores import load_with_root
 
     if bool(videos) == (dataset is not None):

@@ -1,5 +1,6 @@
 """`vqafeat pretrain` and `vqafeat coral`."""
 
+import os
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -73,7 +74,6 @@ def pretrain(
     """
     from vqafeat.backbones.network import resolve_precision
     from vqafeat.pretraining.config import PRETRAINING_RECIPES
-    from vqafeat.pretraining.data_loading import usual_workers
     from vqafeat.pretraining.image_sets import load_image_set
     from vqafeat.pretraining.images import check_images
     from vqafeat.pretraining.pairs import draw_pairs, parse_pairs
@@ -83,7 +83,7 @@ def pretrain(
 
     config = PRETRAINING_RECIPES.get(recipe).overridden(options.given(overrides))
     used = tuple(options.devices(device))
-    loaders = usual_workers() if workers is None else workers
+    loaders = len(os.sched_getaffinity(0)) if workers is None else workers
     computing = ComputeOptions(used, resolve_precision(precision, used[0]), loaders)
     pairs_of_set, pairs_of_all = parse_pairs(pairs)
     loaded = [load_image_set(argument) for argument in images]
@@ -92,7 +92,7 @@ def pretrain(
     prepare_out(out, overwrite)
     paths = [image.path for item in sets for image in item.image_set.images]
     with progress_bar("checking images", len(paths)) as update:
-        check_images(paths, max(loaders, 1), lambda done: update(completed=done))
+        check_images(paths, loaders, lambda done: update(completed=done))
     network = run_shown(request)
     result, digest = network.result, network.weights_sha256
     names = {"file": str(network.out), "card": str(network.card), "network": network.backbone}

@@ -9,7 +9,7 @@ import click
 
 from vqafeat.datasets import Dataset, load_dataset, load_manifest, manifest_names
 from vqafeat.datasets.load import TABLE_ENDINGS
-from vqafeat.datasets.unlabelled import is_video_source
+from vqafeat.datasets.locate import is_video_source
 from vqafeat.errors import DatasetError, StoreError
 from vqafeat.remote import StorePath, cache_folder
 from vqafeat.store import FeatureStore, store_path, stores_in

@@ -78,8 +78,7 @@ def table(
 
     NAME is one of `vqafeat list tables`, or the path of your own .toml. Finished runs are reused; where
     features are missing, the table names the commands that extract them. --recipe and --protocol replace
-    those of the whole table; rows and columns with their own keep them.
-    features are missing, the table names the commands that extract them. The exit code is 3 if a named table,
+    those of the whole table; rows and columns with their own keep them. The exit code is 3 if a named table,
     or every table of --all, has no measured cell.
 
     \b
@@ -285,8 +284,8 @@ def report(
     """
     from vqafeat.report import build_report, write_report
     from vqafeat.report.charts import plot_run
+    from vqafeat.report.content import is_table
     from vqafeat.report.page import check_out
-    from vqafeat.report.tables import is_table
 
     check_out(out, overwrite)
     tables = [path for path in inputs if is_table(path)]

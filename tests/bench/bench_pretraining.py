@@ -22,9 +22,9 @@ from PIL import Image
 
 from vqafeat.backbones.network import resolve_precision
 from vqafeat.pretraining.config import PRETRAINING_RECIPES, PretrainingRecipe
-from vqafeat.pretraining.data_loading import PairBatch, PairLoader
 from vqafeat.pretraining.data_parallel import DataParallel
 from vqafeat.pretraining.image_sets import load_image_set
+from vqafeat.pretraining.images import PairBatch, PairLoader
 from vqafeat.pretraining.network import start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
 from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, Step, train

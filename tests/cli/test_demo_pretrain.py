@@ -23,7 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRETRAINING_RECIPES._entries, "demo", short)
     monkeypatch.setattr(demo_run, "make_demo", partial(make_demo, seconds=0.5))
     monkeypatch.setattr(demo_run, "make_image_demo", partial(make_image_demo, contents=8))
-    monkeypatch.setattr(demo_run, "usual_workers", lambda: 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _process: {0})
     for name, value in {"PRETRAINED": "tiny", "PAIRS": 60, "SPLITS": 2}.items():
         monkeypatch.setattr(demo_run, name, value)
 

@@ -12,8 +12,14 @@ from scipy.io import savemat
 
 from tests.helpers.workbooks import write_old_workbook, write_workbook
 from vqafeat.datasets import label_readers
-from vqafeat.datasets.label_readers import LABEL_READERS, LabelRow, NoOptions, TableOptions, read_workbook
-from vqafeat.datasets.matlab import Mat5Options
+from vqafeat.datasets.label_readers import (
+    LABEL_READERS,
+    LabelRow,
+    Mat5Options,
+    NoOptions,
+    TableOptions,
+    read_workbook,
+)
 from vqafeat.datasets.own_table import OwnOptions
 from vqafeat.errors import DatasetError, UnknownNameError
 

@@ -16,14 +16,13 @@ from tests.helpers.tables import MakeTable
 from vqafeat.backbones.feature_set import FeatureExtractor, build_extractors
 from vqafeat.datasets import Dataset, load_dataset, load_manifest
 from vqafeat.errors import ArgumentError, DatasetError
-from vqafeat.paper_tables.cells import Task
 from vqafeat.paper_tables.cells.runs import SubsetCell
 from vqafeat.paper_tables.figures import plot_table
 from vqafeat.paper_tables.format import cell_text
 from vqafeat.paper_tables.load import load_table
 from vqafeat.paper_tables.run import TableResult, check, run_table
 from vqafeat.paper_tables.sources import FeatureStores, FitCache
-from vqafeat.paper_tables.table import PaperTable, TableFit
+from vqafeat.paper_tables.table import PaperTable, TableFit, Task
 from vqafeat.pretraining.coral import image_features, image_paths
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures

@@ -12,12 +12,11 @@ from tests.helpers.tables import MakeTable
 from vqafeat.errors import DatasetError
 from vqafeat.evaluation.model import load_model
 from vqafeat.paper_tables import figures
-from vqafeat.paper_tables.cells import CellResult, Measured, Task
 from vqafeat.paper_tables.cells.networks import TimingCell
 from vqafeat.paper_tables.load import load_table
 from vqafeat.paper_tables.run import TableResult, run_table
 from vqafeat.paper_tables.sources import FeatureStores, FitCache
-from vqafeat.paper_tables.table import TableFit
+from vqafeat.paper_tables.table import CellResult, Measured, TableFit, Task
 from vqafeat.store import FeatureStore
 from vqafeat.training.results import Summary
 from vqafeat.training.run import Run

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.tables import MakeTable
-from vqafeat.paper_tables.cells import CellResult, Measured
 from vqafeat.paper_tables.format import RENDERERS
 from vqafeat.paper_tables.run import TableResult
+from vqafeat.paper_tables.table import CellResult, Measured
 from vqafeat.training.results import Summary
 
 NAMES = ["=1+1|<b>", "50% & $x_1^2~{#}\\"]

@@ -13,12 +13,11 @@ from scipy.stats import spearmanr, ttest_rel
 from tests.helpers.tables import MakeTable
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.metrics import Metrics
-from vqafeat.paper_tables.cells import CellResult, Measured
 from vqafeat.paper_tables.cells.runs import average
 from vqafeat.paper_tables.format import cell_text, notes
 from vqafeat.paper_tables.run import TableResult, check, recorded_result, run_table
 from vqafeat.paper_tables.sources import FeatureStores, FitCache, commands_for
-from vqafeat.paper_tables.table import Cell, PaperTable
+from vqafeat.paper_tables.table import Cell, CellResult, Measured, PaperTable
 from vqafeat.training.results import MetricsSummary, Summary
 
 

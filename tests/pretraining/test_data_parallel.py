@@ -21,8 +21,8 @@ from tests.helpers.operations import Operations
 from vqafeat.errors import DatasetError, TrainingError
 from vqafeat.pretraining import data_parallel
 from vqafeat.pretraining.config import PretrainingRecipe
-from vqafeat.pretraining.data_loading import PairBatch, PairLoader
 from vqafeat.pretraining.data_parallel import DataParallel, train_in_processes
+from vqafeat.pretraining.images import PairBatch, PairLoader
 from vqafeat.pretraining.network import QualityNetwork, pair_loss, start_network
 from vqafeat.pretraining.pairs import DrawnPairs
 from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, Step, TrainingState, train
@@ -190,7 +190,7 @@ def group_exists(number: int) -> bool:
 LOADING = """
 import sys, time
 from vqafeat.pretraining.config import PRETRAINING_RECIPES
-from vqafeat.pretraining.data_loading import ImageLoader
+from vqafeat.pretraining.images import ImageLoader
 from vqafeat.pretraining.image_sets import load_image_set
 if __name__ == "__main__":
     images = load_image_set(sys.argv[1]).images

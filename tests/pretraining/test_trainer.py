@@ -12,9 +12,9 @@ from tests.helpers.operations import Operations
 from vqafeat.errors import ArgumentError, DatasetError, TrainingError, WeightsError
 from vqafeat.pretraining import trainer
 from vqafeat.pretraining.config import PretrainingRecipe
-from vqafeat.pretraining.data_loading import ImageLoader, PairBatch, PairLoader
 from vqafeat.pretraining.data_parallel import DataParallel
 from vqafeat.pretraining.image_sets import load_image_set
+from vqafeat.pretraining.images import ImageLoader, PairBatch, PairLoader
 from vqafeat.pretraining.network import start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
 from vqafeat.pretraining.trainer import (

@@ -29,11 +29,11 @@ from vqafeat.paper_tables.sources import FeatureStores, FitCache
 from vqafeat.paper_tables.table import PaperTable
 from vqafeat.report import build_report, charts, rendered, write_report
 from vqafeat.report.build import NOT_TESTED, VideoFolder, report_run, worst_videos
-from vqafeat.report.content import FrameCurve, Report, ReportComparison, ReportRun, ReportVideo, TrainingCurve
+from vqafeat.report.content import FrameCurve, Report, ReportCell, ReportRun, ReportTable
 from vqafeat.report.page import json_in_html
-from vqafeat.report.tables import ReportCell, ReportTable
 from vqafeat.store import FeatureStore, store_key
 from vqafeat.store.features import load_features
+from vqafeat.store.types import FrameTable
 from vqafeat.training.predictions import Prediction
 
 
@@ -262,6 +262,23 @@ def test_build_report__a_video_without_whole_features_has_a_reason(
     assert actual.endswith(
         "tiny.zarr' has no complete features 'tiny' of this video; run `vqafeat extract` again."
     )
+
+
+def test_build_report__a_video_whose_times_are_no_times_has_a_reason(
+    fitted: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(fitted[1], tmp_path / "features")
+    store = FeatureStore.open(tmp_path / "features" / "tiny.zarr", writable=True)
+    name, number = "night/clip 3.mp4", 3
+    rows = store.read("tiny", name)
+    store.forget(name)
+    store.write_frames(name, FrameTable(np.zeros(len(rows.frame)), {"sha256": f"{number:064}"}))
+    store.write_features("tiny", name, rows, f"{number:064}")
+    (shown,) = build_report([fitted[0]], tmp_path, store=tmp_path / "features").runs
+    assert len(shown.frames) == 7
+    why = "the times of the frames are all 0; mend the video's clock and extract it again."
+    assert reasons_of(shown)[name] == f"No score of each frame: {why}"
+    assert f"no scores of frames for videos without usable times of their frames: {name}" in shown.notes
 
 
 def test_build_report__one_damaged_video_leaves_the_curves_of_the_others(
@@ -563,14 +580,6 @@ def test_report__parts_refuse_wrong_values(fitted: tuple[Path, Path]) -> None:
         replace(shown, scores=(Prediction(0, "test", "night/clip 8.mp4", "", 1.0, 1.0),))
     with pytest.raises(ArgumentError, match=r"has a score of 1.0 for 'other'; give finite scores of its vid"):
         replace(shown, scores=(Prediction(0, "test", "other", "", 1.0, 1.0, 1.0),))
-    with pytest.raises(ArgumentError, match="it needs a name and a finite label"):
-        ReportVideo("a", "tiny", "a", float("nan"))
-    with pytest.raises(ArgumentError, match="has 1 values for 2 epochs"):
-        TrainingCurve(0, 0, (1, 2), {"loss": (1.0,)})
-    with pytest.raises(ArgumentError, match="1 times for 2 scores"):
-        FrameCurve((0,), (0.0,), (1.0, 2.0))
-    with pytest.raises(ArgumentError, match=r"pairs of 'tiny' compare runs \[\]; give one for each run but"):
-        ReportComparison("tiny", 3, {0: None, 1: None})
     with pytest.raises(ArgumentError, match="runs of a report are none"):
         Report("title", ())
     with pytest.raises(ArgumentError, match="runs of a report are a, a; give at least one, and different"):
@@ -692,7 +701,3 @@ def test_report_command__plots_runs(run: Run, tmp_path: Path) -> None:
     written = sorted(path.name for path in (tmp_path / "plots").iterdir())
     assert written == ["two-cvd2014-scores.png", "two-konvid-scores.png", "two-training.png"]
     assert f"two: wrote {tmp_path / 'plots' / 'two-training.png'}" in ended.err
-    with pytest.raises(
-        ArgumentError, match="'svr' was not trained in epochs, so there are no training curves"
-    ):
-        charts.plot_training((), "svr", tmp_path / "none.png")

@@ -16,7 +16,7 @@ from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.report_runs import NASTY, fitted_run, names, recorded_run, scores_in
 from vqafeat.report import Report, build_report, write_report
 from vqafeat.report.build import NO_STORE, NOT_TESTED
-from vqafeat.report.tables import ReportCell, ReportTable
+from vqafeat.report.content import ReportCell, ReportTable
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 if BROWSER is None:

@@ -59,21 +59,14 @@ class RawGeometry:
 
 @dataclass(frozen=True)
 class FileRules:
-    """How a listed name becomes a canonical name, and how the file of a canonical name is found.
+    """How a listed name becomes a canonical name, and how the file of a canonical name is found."""
 
-    Attributes:
-        folders: below the root, searched after it.
-        extensions: endings of video files, with the dot; without any, the usual ones.
-        pattern: regular expression, searched in a listed name or a file's relative path; empty keeps names.
-        name: the canonical name of what matches, with \\1 for the first group.
-        exact_paths_only: whether a file of the same name in another folder is another video.
-    """
-
-    folders: Texts = ()
-    extensions: Texts = ()
+    folders: Texts = ()  # below the root, searched after it
+    extensions: Texts = ()  # endings of video files, with the dot; without any, the usual ones
+    # regular expression, searched in a listed name or a file's relative path; empty keeps names
     pattern: str = ""
-    name: str = ""
-    exact_paths_only: bool = False
+    name: str = ""  # the canonical name of what matches, with \1 for the first group
+    exact_paths_only: bool = False  # whether a file of the same name in another folder is another video
 
     def __post_init__(self) -> None:
         if bool(self.pattern) != bool(self.name):

@@ -1,4 +1,4 @@
-"""Label readers: their registry, delimited tables, headerless lists, and workbooks."""
+"""Label readers: delimited tables, workbooks, headerless lists, and MATLAB files."""
 
 import csv
 import math
@@ -14,6 +14,7 @@ from zipfile import ZipFile
 import numpy as np
 import numpy.typing as npt
 
+from vqafeat.datasets.dataset import are_permutations
 from vqafeat.errors import DatasetError
 from vqafeat.io import duplicates, read_text_limited, summarize
 from vqafeat.registry import Registry
@@ -22,31 +23,22 @@ from vqafeat.schema import Texts
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One row of a label list, unchecked: `load_dataset` counts and names all wrong rows in one message.
+    """One row of a label list, unchecked: `load_dataset` counts and names all wrong rows in one message."""
 
-    Attributes:
-        raw_name: the video's name in this list.
-        mos: NaN if the cell is empty.
-        path: where the list says that the file is, if it says so.
-    """
-
-    raw_name: str
-    mos: float
+    raw_name: str  # the video's name in this list
+    mos: float  # NaN if the cell is empty
     content: str | None = None
     split: str | None = None
-    path: Path | None = None
+    path: Path | None = None  # where the list says that the file is, if it says so
 
 
 @dataclass(frozen=True)
 class LabelRows:
-    """All rows of a label list, and the permutations stored with it: zero-based row indices (video, run).
-
-    `note` says in one line what was taken for what, where the list does not have the documented columns.
-    """
+    """All rows of a label list, and the permutations stored with it."""
 
     rows: tuple[LabelRow, ...]
-    permutations: npt.NDArray[np.int64] | None = None
-    note: str = ""
+    permutations: npt.NDArray[np.int64] | None = None  # zero-based row indices (video, run)
+    note: str = ""  # which columns were taken for what, where they are not the documented ones
 
 
 @dataclass(frozen=True)
@@ -110,25 +102,19 @@ class Table:
 
 @dataclass(frozen=True)
 class TableOptions:
-    """The columns of a label table; of several names for a column, the first that the file has is read.
-
-    Attributes:
-        content: column of the content group.
-        split_column: column of the official part; `split_values` translates its cells, as {"True": "test"}.
-        decimal: decimal mark of the labels.
-        at_least: column → its smallest value; rows below it are left out.
-        leave_out: names, as in the column of videos, whose rows are left out.
-    """
+    """The columns of a label table; of several names for a column, the first that the file has is read."""
 
     video: Texts
     mos: Texts
-    content: Texts = ()
+    content: Texts = ()  # column of the content group
+    # column of the official part; `split_values` translates its cells, as {"True": "test"}
     split_column: Texts = ()
     split_values: Mapping[str, str] = field(default_factory=dict)
     delimiter: str = ","
-    decimal: str = "."
+    decimal: str = "."  # decimal mark of the labels
+    # column → its smallest value; rows below it are left out
     at_least: Mapping[str, float] = field(default_factory=dict)
-    leave_out: Texts = ()
+    leave_out: Texts = ()  # names, as in the column of videos, whose rows are left out
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or len(self.decimal) != 1:
@@ -138,16 +124,7 @@ class TableOptions:
 
 def read_table(path: Path, delimiter: str = ",", text: str | None = None) -> Table:
     """Return the table in a delimited file, or in its `text` if that is given, without blank rows."""
-    (_, header), *rows = _lines(path, delimiter, text_of(path) if text is None else text)
-    if wide := [str(number) for number, cells in rows if any(cells[len(header) :])]:
-        problem = f"{len(wide)} rows have more cells than columns: lines {summarize(wide)}"
-        raise label_error(path, f"{problem}; quote cells that hold '{delimiter}'")
-    padding = ("",) * len(header)
-    return Table(tuple(header), tuple((number, (*cells, *padding)[: len(header)]) for number, cells in rows))
-
-
-def _lines(path: Path, delimiter: str, text: str) -> list[tuple[int, list[str]]]:
-    """Return (line number, cells) of the header and of the rows that are not blank."""
+    text = text_of(path) if text is None else text
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         numbered = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
@@ -157,10 +134,14 @@ def _lines(path: Path, delimiter: str, text: str) -> list[tuple[int, list[str]]]
     lines = [(number, cells) for number, cells in numbered if any(cells)]
     if not lines:
         raise label_error(path, "it is empty; its first line must name the columns")
-    header = lines[0][1]
+    (_, header), *rows = lines
     if twice := duplicates(filter(None, header)):
         raise label_error(path, f"it has more than one column {summarize(twice)}; name each column once")
-    return lines
+    if wide := [str(number) for number, cells in rows if any(cells[len(header) :])]:
+        problem = f"{len(wide)} rows have more cells than columns: lines {summarize(wide)}"
+        raise label_error(path, f"{problem}; quote cells that hold '{delimiter}'")
+    padding = ("",) * len(header)
+    return Table(tuple(header), tuple((number, (*cells, *padding)[: len(header)]) for number, cells in rows))
 
 
 def column_of(table: Table, names: tuple[str, ...], path: Path) -> int:
@@ -170,10 +151,6 @@ def column_of(table: Table, names: tuple[str, ...], path: Path) -> int:
             return table.header.index(name)
     message = f"it has no column {' or '.join(names)} (it has {', '.join(table.header)})"
     raise label_error(path, f"{message}; it is another list, or another release of it")
-
-
-def _read_label_table(path: Path, options: TableOptions) -> LabelRows:
-    return labelled_rows(read_table(path, options.delimiter), path, options)
 
 
 def labelled_rows(table: Table, path: Path, options: TableOptions) -> LabelRows:
@@ -196,7 +173,9 @@ def labelled_rows(table: Table, path: Path, options: TableOptions) -> LabelRows:
     return LabelRows(tuple(labelled))
 
 
-LABEL_READERS.add("table", LabelReader(TableOptions, _read_label_table))
+def _read_label_table(path: Path, options: TableOptions) -> LabelRows:
+    return labelled_rows(read_table(path, options.delimiter), path, options)
+
 
 _LARGEST_PART_BYTES = 64 << 20  # SPAQ's sheet has 3 MB; what unpacks to more is not a label file
 
@@ -271,4 +250,96 @@ def read_lines(path: Path, _options: NoOptions) -> LabelRows:
     return LabelRows(tuple(map(LabelRow, names, scores)))
 
 
+@dataclass(frozen=True)
+class Mat5Options:
+    """The variables of names and labels; a dot steps into a structure, as "qualcommVideoData.vidNames"."""
+
+    video: str
+    mos: str
+
+
+def read_info_mat(path: Path, _options: NoOptions) -> LabelRows:
+    """Return the names, labels and permutations in an `*info.mat`.
+
+    Source: the files released with VSFA (Li et al. 2019) and TCSVT-2022-BVQA, and VSFA.py, which takes
+    `index[:, run]` with h5py's view of the matrix.
+    """
+    import h5py  # not above: decoding processes do not need it
+
+    try:
+        with h5py.File(path, "r") as file:
+            missing = [key for key in ("video_names", "scores", "index") if key not in file]
+            if missing:
+                lacks = f"it has no variable {' and '.join(missing)} (it has {', '.join(file)})"
+                raise label_error(path, f"{lacks}; it is not an *info.mat")
+            references = np.ravel(file["video_names"][()])
+            names = ["".join(map(chr, np.ravel(file[reference][()]))) for reference in references]
+            scores = np.ravel(file["scores"][()])
+            index = np.asarray(file["index"][()])
+    except OSError as error:
+        message = f"it is not a MATLAB 7.3 (HDF5) file; give the released *info.mat as it is ({error})"
+        raise label_error(path, message) from error
+    return LabelRows(_rows(names, scores, path), _permutations(index, len(names), path))
+
+
+def _permutations(index: npt.NDArray[Any], rows: int, path: Path) -> npt.NDArray[np.int64]:
+    """Return zero-based permutations, one run per column, whichever way round MATLAB wrote the matrix."""
+    for matrix in (index, index.T):
+        if are_permutations(matrix - 1, rows):
+            return np.ascontiguousarray(matrix, dtype=np.int64) - 1
+    problem = f"index of shape {index.shape} holds no permutations of 1 to {rows}"
+    raise label_error(path, f"{problem}; the file is damaged, fetch it again")
+
+
+def read_mat5(path: Path, options: Mat5Options) -> LabelRows:
+    """Return names and labels of a MATLAB file older than version 7.3."""
+    names, scores = mat5_variables(path, options.video, options.mos)
+    return LabelRows(_rows([str(name).strip() for name in names], scores, path))
+
+
+def mat5_variables(path: Path, *dotted: str) -> list[npt.NDArray[Any]]:
+    """Return variables (element,) of a MATLAB file older than version 7.3; a dot steps into a structure."""
+    variables = mat5_contents(path, simplify_cells=True)
+    return [np.ravel(_variable(variables, name, path)) for name in dotted]
+
+
+def mat5_contents(path: Path, simplify_cells: bool = False) -> dict[str, Any]:
+    """Return all variables of a MATLAB file older than version 7.3, as `scipy.io.loadmat` has them."""
+    from scipy.io import loadmat
+
+    try:
+        path.open("rb").close()  # what the disk refuses is not damage; the parser raises OSError for both
+    except OSError as error:
+        next_step = "give the path of a readable .mat file"
+        raise DatasetError(f"'{path}' cannot be read ({error.strerror}); {next_step}.") from error
+    try:
+        variables: dict[str, Any] = loadmat(path, simplify_cells=simplify_cells)
+    except Exception as error:  # damaged bytes make SciPy's parser raise anything, even UnboundLocalError
+        problem = f"'{path}' is not a MATLAB file of version 7.2 or older, or is damaged"
+        next_step = "give the file as the data set ships it"
+        raise DatasetError(f"{problem} ({type(error).__name__}: {error}); {next_step}.") from error
+    return variables
+
+
+def _variable(variables: Any, dotted: str, path: Path) -> npt.NDArray[Any]:
+    value = variables
+    for step in dotted.split("."):
+        known = [key for key in value if not key.startswith("__")] if isinstance(value, dict) else []
+        if step not in known:
+            lacks = f"it has no variable '{dotted}' ('{step}' is not among: {', '.join(known)})"
+            raise label_error(path, f"{lacks}; give the list that the manifest names")
+        value = value[step]
+    return np.asarray(value)
+
+
+def _rows(names: list[str], scores: npt.NDArray[Any], path: Path) -> tuple[LabelRow, ...]:
+    if len(names) != len(scores):
+        counts = f"it has {len(names)} names but {len(scores)} labels"
+        raise label_error(path, f"{counts}; the file is damaged, fetch it again")
+    return tuple(map(LabelRow, names, map(float, scores)))
+
+
+LABEL_READERS.add("table", LabelReader(TableOptions, _read_label_table))
 LABEL_READERS.add("path-duration-fps-mos", LabelReader(NoOptions, read_lines))
+LABEL_READERS.add("info-mat", LabelReader(NoOptions, read_info_mat))
+LABEL_READERS.add("mat5", LabelReader(Mat5Options, read_mat5))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from vqafeat.datasets.dataset import MOS_TOLERANCE, Dataset, Video, with_digest
 from vqafeat.datasets.label_readers import LABEL_READERS, LabelRow
+from vqafeat.datasets.locate import is_video_source, load_videos
 from vqafeat.datasets.manifest import LabelList, Manifest, load_manifest
 from vqafeat.datasets.own_table import OwnOptions
-from vqafeat.datasets.unlabelled import is_video_source, load_videos
 from vqafeat.errors import DatasetError
 from vqafeat.io import summarize
 

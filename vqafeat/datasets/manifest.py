@@ -61,25 +61,18 @@ class RawException:
 
 @dataclass(frozen=True)
 class LabelList:
-    """One label file from which a data set's labels can be read.
+    """One label file from which a data set's labels can be read."""
 
-    Attributes:
-        file: the names that it may have, below the root or the root's folder `labels`.
-        name: what `--labels` calls it, where another list reads the same file.
-        videos, contents, mos_range: known counts, and smallest and largest label; None if unverified.
-        split: official part of all its rows.
-        join: lists with the same word here are read together.
-    """
-
-    file: NonEmpty[Texts]
+    file: NonEmpty[Texts]  # the names that it may have, below the root or the root's folder `labels`
     reader: str
     options: Any = field(default_factory=NoOptions)
-    name: str = ""
+    name: str = ""  # what `--labels` calls it, where another list reads the same file
+    # videos, contents, mos_range: known counts, and smallest and largest label; None if unverified
     videos: int | None = None
     contents: int | None = None
     mos_range: tuple[float, float] | None = None
-    split: SplitName | None = None
-    join: str | None = None
+    split: SplitName | None = None  # official part of all its rows
+    join: str | None = None  # lists with the same word here are read together
 
 
 def _label_list(table: object) -> LabelList:
@@ -98,28 +91,22 @@ def _label_list(table: object) -> LabelList:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Description of a data set's labels and files; see also `Dataset`.
+    """Description of a data set's labels and files; see also `Dataset`."""
 
-    Attributes:
-        name: stem of the manifest's file.
-        labels: the lists that can be read, the preferred ones first.
-        content: None if each video is a content.
-        class_pattern: its first group in a canonical name is the content class; may be empty.
-    """
-
-    name: str
+    name: str  # stem of the manifest's file
     title: str
     score_name: str
     mos_range: tuple[float, float]
+    # the lists that can be read, the preferred ones first
     labels: NonEmpty[tuple[Annotated[LabelList, PlainValidator(_label_list)], ...]]
     scale: str = ""
     homepage: str = ""
     citation: str = ""
     files: FileRules = field(default_factory=FileRules)
-    content: ContentRule | None = None
+    content: ContentRule | None = None  # None if each video is a content
     raw: RawGeometry | None = None
     raw_where: tuple[RawException, ...] = ()
-    class_pattern: str = ""
+    class_pattern: str = ""  # its first group in a canonical name is the content class; may be empty
 
     def __post_init__(self) -> None:
         if not self.mos_range[0] < self.mos_range[1]:
@@ -154,12 +141,7 @@ def manifest_names() -> list[str]:
 
 
 def load_manifest(name_or_path: str) -> Manifest:
-    """Return a shipped manifest by its name, or a user's by the path of its .toml.
-
-    Raises:
-        UnknownNameError: no manifest of that name is shipped; the nearest names are in the message.
-        DatasetError: the file cannot be read, or a key or value is not allowed.
-    """
+    """Return a shipped manifest by its name, or a user's by the path of its .toml."""
     path = Path(name_or_path)
     if path.suffix.lower() != ".toml":
         names = manifest_names()

@@ -46,14 +46,10 @@ MARKER, LABELS, VERSIONS, FOLDER = "images.json", "images.csv", "image_versions.
 
 @dataclass(frozen=True)
 class ImageKind(Distortion):
-    """A distortion of images.
+    """A distortion of images."""
 
-    Attributes:
-        opinion_std: standard deviation of the proxy opinions.
-        alter: (samples, amount, generator) → samples, which are rounded and clipped afterwards.
-    """
-
-    opinion_std: float
+    opinion_std: float  # standard deviation of the proxy opinions
+    # (samples, amount, generator) → samples, which are rounded and clipped afterwards
     alter: Callable[[Samples, float, np.random.Generator], Samples]
 
 
@@ -115,11 +111,7 @@ class ImageVersion:
 
 
 def make_image_demo(root: Path, seed: int = 0, contents: int = MOST_IMAGE_CONTENTS) -> Path:
-    """Make the demo image set below `root`, or find the finished one; return the path of `images.csv`.
-
-    Raises:
-        DatasetError: `root` holds something else, or a set of other settings.
-    """
+    """Make the demo image set below `root`, or find the finished one; return the path of `images.csv`."""
     settings = parse(ImageDemoSettings, {"seed": seed, "contents": contents}, "image demo", ArgumentError)
     versions = plan_image_versions(settings)
     present = [path.name for path in root.iterdir()] if root.is_dir() else []

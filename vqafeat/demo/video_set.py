@@ -4,11 +4,9 @@ No person rated these videos. The label is a **proxy score** on a scale of 0 to 
 
     proxy score = clip(90 − slope(kind) · severity + noise, 0, 100).
 
-The slope is 14 (compression), 12 (aliasing), 10 (interlacing), 8 (flicker), 7 (frame drop) or 6 (judder).
-The severity is 0 for the pristine version, and 1 … 5 otherwise. The noise is Gaussian with a standard
-deviation of 2. A content has each kind at two severities. In contents 1 to 5, and again in 6 to 10, each kind
-takes every severity twice. A model that does well here has learned these distortions on two photographs, and
-nothing about people.
+The severity is 0 for the pristine version, and 1 … 5 otherwise. A content has each kind of `KINDS` at two
+severities. In contents 1 to 5, and again in 6 to 10, each kind takes every severity twice. A model that does
+well here has learned these distortions on two photographs, and nothing about people.
 
 `labels.csv` (`video,mos,content`) holds the labels, `versions.csv` the distortion of each video, and
 `demo.json` the settings and, written last, the SHA-256 of every file. Contents from one photograph overlap,
@@ -16,7 +14,7 @@ so that grouping by content separates them less than in a real data set.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from hashlib import sha256
@@ -59,7 +57,6 @@ def write_h264(path: Path, pictures: Pictures, frame_rate_hz: int, crf: float) -
 
 
 DEMO_NAME = "demo"
-SCORE_NAME = "proxy score"
 SCORE_RANGE = (0.0, 100.0)
 NOISE_POINTS = 2.0
 RECIPE = 1  # raised when the same seed gives other files
@@ -79,41 +76,24 @@ class DemoSettings:
 
 @dataclass(frozen=True)
 class Version:
-    """A planned video.
+    """A planned video."""
 
-    Attributes:
-        video: path below the root.
-        repeat: number among the versions of one kind in a content, from 0.
-        shown: (frame,) the field that each frame shows.
-    """
-
-    video: str
+    video: str  # path below the root
     content: int
     kind: str
     severity: int
-    repeat: int
+    repeat: int  # number among the versions of one kind in a content, from 0
     frame_rate_hz: int
-    shown: Index
+    shown: Index  # (frame,) the field that each frame shows
     proxy_score: float
 
 
 def make_demo(
-    root: str | Path,
-    seed: int = 0,
-    contents: int = MOST_CONTENTS,
-    seconds: float = 2.0,
-    severities: int = 2,
-    on_video: Callable[[int, int], None] | None = None,
+    root: str | Path, seed: int = 0, contents: int = MOST_CONTENTS, seconds: float = 2.0, severities: int = 2
 ) -> Path:
     """Make the demo data set below `root`, or find the finished one; return the path of `labels.csv`.
 
     An interrupted set is completed; a video that is missing or was changed is made again.
-
-    Args:
-        on_video: called after each content with the numbers of finished and of all videos.
-
-    Raises:
-        DatasetError: `root` holds something else, or a demo of other settings.
     """
     root = Path(root)
     values = {"seed": seed, "contents": contents, "seconds": seconds, "severities": severities}
@@ -129,8 +109,6 @@ def make_demo(
     for content in range(contents):
         group = [version for version in versions if version.content == content]
         _write_missing(root, settings, group, digests)
-        if on_video is not None:
-            on_video((content + 1) * len(group), len(versions))
     labels = [(version.video, version.proxy_score, f"c{version.content + 1:02d}") for version in versions]
     write_csv(root / LABELS, ("video", "mos", "content"), labels)
     write_csv(root / VERSIONS, _VERSION_COLUMNS, map(_version_row, versions))
@@ -190,13 +168,9 @@ def _write_missing(root: Path, settings: DemoSettings, group: list[Version], dig
 
 
 def read_marker(path: Path, settings: Any, entry: tuple[str, type], what: str, present: Sequence[str]) -> Any:
-    """Return an entry of the marker file of a set, or None if there is no such file.
+    """Return an entry (key and type) of the marker file of a set, or None if there is no such file.
 
-    Args:
-        settings: those of the set to be made; an existing set must have the same.
-        entry: key and type.
-        what: the set, for messages.
-        present: files in the folder, which without a marker are not those of a demo.
+    A set with other settings is refused, and so are files in the folder (`present`) without a marker.
     """
     root = path.parent
     if root.exists() and not root.is_dir():

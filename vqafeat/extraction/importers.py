@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from vqafeat.backbones import BACKBONES
 from vqafeat.datasets import Dataset, Video
-from vqafeat.datasets.matlab import mat5_contents
+from vqafeat.datasets.label_readers import mat5_contents
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.remote import StorePath
 from vqafeat.store import FeatureStore

@@ -14,10 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, ScalarFormatter
 
 from vqafeat.errors import ArgumentError
-from vqafeat.paper_tables.cells import CellResult
 from vqafeat.paper_tables.format import title
 from vqafeat.paper_tables.run import TableResult
-from vqafeat.paper_tables.table import Heading
+from vqafeat.paper_tables.table import CellResult, Heading
 from vqafeat.plots import GREY, STYLE, plot_bars, plot_predictions
 from vqafeat.training.run import Run
 

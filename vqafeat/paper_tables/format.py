@@ -13,10 +13,9 @@ from markupsafe import Markup
 
 from vqafeat.io import csv_text
 from vqafeat.metrics import FEW_VIDEOS
-from vqafeat.paper_tables.cells import CellResult
 from vqafeat.paper_tables.run import TableResult
 from vqafeat.paper_tables.sources import commands_for
-from vqafeat.paper_tables.table import NOTHING, number, signed
+from vqafeat.paper_tables.table import NOTHING, CellResult, number, signed
 from vqafeat.remote import StorePath
 
 QUOTED = "†"

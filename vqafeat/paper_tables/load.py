@@ -53,15 +53,12 @@ class _File(TableHeader):
 
 @dataclass(frozen=True)
 class _Shown:
-    """The settings of a cell that do not belong to its fit; a quoted one shows the published value alone.
-
-    `shows` is a measure that a row shows in place of those of its columns.
-    """
+    """The settings of a cell that do not belong to its fit; a quoted one shows the published value alone."""
 
     statistic: Statistic
     kind: str = "fit"
     measure: str = ""
-    shows: str = ""
+    shows: str = ""  # a measure that a row shows in place of those of its columns
     quoted: bool = False
 
     def __post_init__(self) -> None:
@@ -75,8 +72,7 @@ _SHOWN = [item.name for item in fields(_Shown)]
 def load_table(name_or_path: str, **changes: str | None) -> PaperTable:
     """Return a shipped table by name, or a user's by the path of its .toml.
 
-    Args:
-        changes: `recipe` and `protocol` in place of those of [run]; rows and columns keep their own.
+    `changes` replace the recipe and the protocol of [run]; rows and columns keep their own.
     """
     is_path = name_or_path.lower().endswith(".toml")
     if not is_path and name_or_path not in table_names():

@@ -11,10 +11,19 @@ import numpy as np
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, DatasetError, VqafeatError
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.paper_tables.cells import CellResult, Measured, Task
 from vqafeat.paper_tables.cells.runs import average
 from vqafeat.paper_tables.sources import FitCache
-from vqafeat.paper_tables.table import Cell, PaperTable, Recorded, RequiredFeatures, number, signed
+from vqafeat.paper_tables.table import (
+    Cell,
+    CellResult,
+    Measured,
+    PaperTable,
+    Recorded,
+    RequiredFeatures,
+    Task,
+    number,
+    signed,
+)
 from vqafeat.training.results import MetricsSummary
 
 Peers = tuple[CellResult, ...]
@@ -22,19 +31,13 @@ Peers = tuple[CellResult, ...]
 
 @dataclass(frozen=True)
 class TableResult:
-    """A filled table.
-
-    Attributes:
-        words: what a reader has to know about the data.
-        stands_in: the features are of the demo data set, so that the numbers are not results.
-        datasets: what was measured on.
-    """
+    """A filled table."""
 
     table: PaperTable
     cells: tuple[CellResult, ...]
-    words: str = ""
-    stands_in: bool = False
-    datasets: tuple[Dataset, ...] = ()
+    words: str = ""  # what a reader has to know about the data
+    stands_in: bool = False  # the features are of the demo data set, so that the numbers are not results
+    datasets: tuple[Dataset, ...] = ()  # what was measured on
 
     @property
     def missing(self) -> tuple[RequiredFeatures, ...]:
@@ -69,8 +72,7 @@ class TableResult:
 def run_table(table: PaperTable, fits: FitCache, on_cell: Callable[[str], None] | None = None) -> TableResult:
     """Fill a table; a cell that lacks data or fails does not stop the others.
 
-    Args:
-        on_cell: called with the headings of each cell of `measurable` before it is measured.
+    `on_cell` is called with the headings of each cell of `measurable` before it is measured.
     """
 
     def fill(cell: Cell, peers: Peers) -> CellResult:
@@ -100,7 +102,7 @@ def measurable(table: PaperTable, fits: FitCache) -> list[Cell]:
 
 
 def _without_data(cell: Cell, peers: Peers, fits: FitCache) -> CellResult:
-    """Return the cell with what it lacks, which an average's peers lack."""
+    """Return the cell with what it lacks; an average lacks what its peers lack."""
     needs = cell.options.required(cell.request)
     if _is_average(cell):
         needs = tuple(need for peer in peers for need in peer.missing)

@@ -26,12 +26,7 @@ from vqafeat.training.run import Run
 
 
 class FeatureStores:
-    """The feature stores of a folder.
-
-    Args:
-        only: data sets that may be used; empty for all.
-        skip_missing: use the videos that have complete features.
-    """
+    """The feature stores of a folder; `only` are the data sets that may be used, empty for all."""
 
     stands_in = False  # whether the demo data set takes the place of the table's data sets
     words = ""  # what a reader of the table has to know about the data
@@ -85,11 +80,9 @@ AGAIN = "-again"
 
 
 class DemoShare:
-    """A `FeatureReader` of a share of a store's contents, with official parts and one feature set twice.
+    """A `FeatureReader` of one of `parts` shares of a store's contents, with official parts.
 
-    Args:
-        feature_set: the one that takes the place of all others; it has a second name for fusion.
-        part: number of the share, from 0, of `parts` shares.
+    Its feature set takes the place of all others, and has a second name for fusion.
     """
 
     def __init__(self, store: FeatureStore, feature_set: str, part: int = 0, parts: int = 1) -> None:
@@ -177,34 +170,25 @@ class DemoStores(FeatureStores):
 
 @dataclass(frozen=True)
 class FitCache:
-    """Trains the fits of cells, and reuses finished ones with the same configuration.
-
-    Attributes:
-        runs: folder of the run folders.
-        images: image set → its folder or label file.
-        weights: network that processes images → weights file.
-        fast_copy: (store, feature sets joined by +) → a faster reader of the same features.
-        progress: called with a split's number and each epoch's record.
-        costs: whether networks may be run to measure their time and operations.
-    """
+    """Trains the fits of cells, and reuses finished ones with the same configuration."""
 
     stores: FeatureStores
-    runs: Path
+    runs: Path  # folder of the run folders
     jobs: int = 1
     device: str = "cpu"
     skip_missing: bool = False
-    images: Mapping[str, str] = field(default_factory=dict)
-    weights: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)  # image set → its folder or label file
+    weights: Mapping[str, str] = field(default_factory=dict)  # network that processes images → weights file
+    # (store, feature sets joined by +) → a faster reader of the same features
     fast_copy: Callable[[FeatureReader, str], FeatureReader] = lambda source, features: source
-    progress: Progress | None = None
-    costs: bool = True
+    progress: Progress | None = None  # called with a split's number and each epoch's record
+    costs: bool = True  # whether networks may be run to measure their time and operations
     _done: dict[str, "Run | VqafeatError"] = field(default_factory=dict, repr=False, compare=False)
 
     def fit(self, request: TableFit, others: Sequence[str] = ()) -> Run:
         """Return the run of a fit; an error is raised again for each cell of the same fit.
 
-        Args:
-            others: data sets that the cell uses in addition; the demo data set is divided among all.
+        `others` are data sets that the cell uses in addition; the demo data set is divided among all.
         """
         key = repr((request, len(others) if self.stores.stands_in else 0))
         if key not in self._done:

@@ -1,15 +1,22 @@
-"""What a table is: headings, cells, and the values that the paper prints in them."""
+"""What a table is: headings, cells, the values that the paper prints in them, and what was measured."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from math import isfinite, nan
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.registry import Registry
 from vqafeat.schema import Texts, parse
 from vqafeat.store.features import split_feature_sets
 from vqafeat.training.config import FitConfig
+from vqafeat.training.results import EVERY_MEASURE, MetricsSummary, Summary
+
+if TYPE_CHECKING:
+    from vqafeat.paper_tables.sources import FitCache
 
 
 @dataclass(frozen=True)
@@ -69,19 +76,13 @@ _PRINTED = re.compile(
 
 @dataclass(frozen=True)
 class Published:
-    """A number that a paper prints.
-
-    Attributes:
-        text: the number with the printed digits.
-        collected: whether the paper took it from another paper (marked `*` in Li et al.).
-        approximate: whether it was read off a plot.
-    """
+    """A number that a paper prints."""
 
     value: float
     std: float
-    text: str
-    collected: bool = False
-    approximate: bool = False
+    text: str  # the number with the printed digits
+    collected: bool = False  # whether the paper took it from another paper (marked `*` in Li et al.)
+    approximate: bool = False  # whether it was read off a plot
 
     @classmethod
     def parse(cls, text: str) -> "Published | None":
@@ -112,21 +113,15 @@ class Heading:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table.
-
-    Attributes:
-        kind: a name in `CELL_TYPES`.
-        options: the `CellType` of that name with its options; None if the cell is quoted.
-        request: the fit to be measured; None if the cell is quoted.
-    """
+    """A cell of a table."""
 
     row: int
     column: int
-    kind: str
-    options: Any
+    kind: str  # a name in `CELL_TYPES`
+    options: Any  # the `CellType` of that name with its options; None if the cell is quoted
     measure: str
     statistic: Statistic
-    request: TableFit | None
+    request: TableFit | None  # the fit to be measured; None if the cell is quoted
     published: Published | None
 
     @property
@@ -137,16 +132,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The row of a table that its authors' published predictions fill.
-
-    Attributes:
-        databases: data set → its key in the file.
-        unlike: data set → how its recorded videos differ from those of the printed numbers, in words.
-    """
+    """The row of a table that its authors' published predictions fill."""
 
     row: str
-    databases: Mapping[str, str]
+    databases: Mapping[str, str]  # data set → its key in the file
     splits: int = 10
+    # data set → how its recorded videos differ from those of the printed numbers, in words
     unlike: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -157,24 +148,17 @@ class Recorded:
 
 @dataclass(frozen=True, kw_only=True)
 class TableHeader:
-    """The keys of a table file that describe the table as a whole.
-
-    Attributes:
-        label: the paper's name for it, for example "Table XIV".
-        caption: what a reader has to know about the protocol.
-        digits: decimals of measured values.
-        tolerance: measure → largest difference from the published value that `--check` accepts.
-        plot: a name in `FIGURES`; empty for a table.
-    """
+    """The keys of a table file that describe the table as a whole."""
 
     title: str
     paper: str
-    label: str
-    caption: str = ""
-    digits: int = 3
+    label: str  # the paper's name for it, for example "Table XIV"
+    caption: str = ""  # what a reader has to know about the protocol
+    digits: int = 3  # decimals of measured values
+    # measure → largest difference from the published value that `--check` accepts
     tolerance: Mapping[str, float] = field(default_factory=dict)
     recorded: Recorded | None = None
-    plot: str = ""
+    plot: str = ""  # a name in `FIGURES`; empty for a table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +178,113 @@ class PaperTable(TableHeader):
     def words(self, cell: Cell) -> str:
         """Return the headings of a cell."""
         return f"{self.rows[cell.row].words}: {self.columns[cell.column].words}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured for a cell."""
+
+    spread: Summary  # the measure over the splits
+    videos: float = 0  # mean number of measured videos per split, the weight in an average
+    runs: tuple[Path, ...] = ()  # folders of the measured runs
+    notes: tuple[str, ...] = ()
+    plain: Summary | None = None  # PLCC or RMSE without the mapping; None for other measures
+    few_videos: bool = False  # whether a split has so few videos that a single one changes the number visibly
+
+    @classmethod
+    def of(cls, summary: MetricsSummary, measure: str, runs: tuple[Path, ...] = ()) -> "Measured":
+        """Return one measure of a summary."""
+        plain: Summary | None = getattr(summary, f"{measure}_plain", None)
+        return cls(
+            spread=getattr(summary, measure),
+            videos=sum(summary.n) / len(summary.n),
+            runs=runs,
+            notes=summary.notes,
+            plain=plain if plain and plain.values else None,
+            few_videos=bool(summary.few_videos),
+        )
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A cell with what was measured for it, or why nothing was."""
+
+    cell: Cell
+    measured: Measured | None = None
+    missing: tuple[RequiredFeatures, ...] = ()  # the feature sets that the stores lack
+    reasons: tuple[str, ...] = ()  # everything that is missing, in words
+    failure: str = ""
+    comparable: bool = True  # whether the published number is of the same videos
+
+    def statistic_of(self, summary: Summary) -> float:
+        """Return the statistic that the cell shows."""
+        return summary.median if self.cell.statistic == "median" else summary.mean
+
+    @property
+    def value(self) -> float:
+        """The measured number, or NaN."""
+        return self.statistic_of(self.measured.spread) if self.measured else nan
+
+    @property
+    def plain_value(self) -> float:
+        """PLCC or RMSE without the mapping if `value` is after it, else NaN."""
+        measured = self.measured
+        if measured is None or measured.plain is None or measured.plain == measured.spread:
+            return nan
+        return self.statistic_of(measured.plain)
+
+    @property
+    def published(self) -> float:
+        """The published number, or NaN."""
+        return self.cell.published.value if self.cell.published else nan
+
+    @property
+    def difference(self) -> float:
+        """Measured − published; NaN where one is missing, or they are of different videos."""
+        return self.value - self.published if self.comparable else nan
+
+    def rounded_difference(self, digits: int) -> float:
+        """Return the difference rounded as it is shown; not rounded if the published value would become 0."""
+        small = 0 < abs(self.published) < 10**-digits
+        return self.difference if small else round(self.difference, digits)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A measurement for a cell; `peers` are the other cells of its row with the same measure."""
+
+    request: TableFit
+    measure: str
+    fits: "FitCache"
+    peers: tuple[CellResult, ...] = ()
+
+
+@dataclass(frozen=True)
+class CellType(ABC):
+    """A kind of cell; its fields are the options in the table file's table of that name."""
+
+    measures: ClassVar[tuple[str, ...]] = EVERY_MEASURE
+    reads_features: ClassVar[bool] = True
+
+    def requests(self, request: TableFit) -> tuple[TableFit, ...]:
+        """Return the fits whose feature sets the cell reads: its own first."""
+        return (request,)
+
+    def required(self, request: TableFit) -> tuple[RequiredFeatures, ...]:
+        """Return the feature sets that the cell reads."""
+        requests = self.requests(request) if self.reads_features else ()
+        return tuple(need for one in requests for need in one.needs)
+
+    def missing(self, fits: "FitCache") -> tuple[str, ...]:
+        """Return what is missing besides features, in words."""
+        return ()
+
+    @abstractmethod
+    def measured(self, task: Task) -> Measured:
+        """Train or find the runs, and return what the cell shows."""
+
+
+CELL_TYPES: Registry[type[CellType]] = Registry("type of cell")
 
 
 NOTHING = "–"

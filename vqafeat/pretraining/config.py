@@ -23,38 +23,28 @@ _Count = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True)
 class PretrainingRecipe:
-    """How a backbone is trained on pairs of images; the optimiser is Adam with an L2 term in the gradient.
-
-    Attributes:
-        decay, decay_every: the learning rate is multiplied by `decay` after every `decay_every` epochs.
-        head_epochs: number of first epochs, which train the quality head alone.
-        epochs: number of all epochs.
-        head_batch_size, batch_size: pairs per step in the first epochs, and in the others.
-        short_side: pixels to which the short side of larger training images is reduced.
-        crop_side: side of the square training crops in pixels; a smaller image is enlarged to it.
-        validation_short_side: pixels to which the short side of larger validation images is reduced.
-        flip: mirror training images at random.
-        margin: margin of the hinge loss on the standard deviations.
-        detach_variance: do not train the standard deviations by the fidelity loss.
-        start_std: standard deviation of every image before training; 0 leaves it to random weights.
-    """
+    """How a backbone is trained on pairs of images; the optimiser is Adam with an L2 term in the gradient."""
 
     name: str
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
     weight_decay: _NotNegative = 5e-4
+    # decay, decay_every: the learning rate is multiplied by `decay` after every `decay_every` epochs
     decay: Annotated[float, Field(gt=0, le=1)] = 0.1
     decay_every: _Count = 3
-    head_epochs: Annotated[int, Field(ge=0)] = 3
-    epochs: _Count = 12
+    head_epochs: Annotated[int, Field(ge=0)] = 3  # number of first epochs, which train the quality head alone
+    epochs: _Count = 12  # number of all epochs
+    # head_batch_size, batch_size: pairs per step in the first epochs, and in the others
     head_batch_size: _Count = 128
     batch_size: _Count = 32
     preparation: Literal["crop", "square"] = "crop"
-    short_side: _Count = 512
-    crop_side: _Count = 384
+    short_side: _Count = 512  # pixels to which the short side of larger training images is reduced
+    crop_side: _Count = 384  # side of the square training crops in pixels; a smaller image is enlarged to it
+    # pixels to which the short side of larger validation images is reduced
     validation_short_side: _Count = 768
-    flip: bool = True
-    margin: _NotNegative = 0.025
-    detach_variance: bool = True
+    flip: bool = True  # mirror training images at random
+    margin: _NotNegative = 0.025  # margin of the hinge loss on the standard deviations
+    detach_variance: bool = True  # do not train the standard deviations by the fidelity loss
+    # standard deviation of every image before training; 0 leaves it to random weights
     start_std: _NotNegative = 0.0
 
     def __post_init__(self) -> None:

@@ -74,8 +74,7 @@ def concatenated(domains: Sequence[DomainFeatures]) -> DomainFeatures:
 def image_paths(argument: str, sample: int | None = None, seed: int = 0) -> tuple[str, list[Path]]:
     """Return the name and the images of `NAME=FOLDER` or `NAME=FILE.csv`: a labelled set, or any folder.
 
-    Args:
-        sample: number of images to draw of a folder that is not a labelled set; see `sample_evenly`.
+    Of a folder that is not a labelled set, `sample` images are drawn; see `sample_evenly`.
     """
     name, _, folder = argument.partition("=")
     if not folder or name in IMAGE_SETS or not Path(folder).is_dir():
@@ -91,7 +90,7 @@ def image_paths(argument: str, sample: int | None = None, seed: int = 0) -> tupl
 def sample_evenly(images: Sequence[Path], number: int, seed: int) -> list[Path]:
     """Return a random sample with equally many images of each folder, or all of a folder that has fewer.
 
-    Li et al. sample ImageNet so over its categories; its images are in a folder for each.
+    Li et al. sample the categories of ImageNet in this way; each is a folder.
     """
     folders: dict[Path, list[Path]] = {}
     for index in np.random.default_rng(seed).permutation(len(images)):
@@ -105,12 +104,9 @@ def image_features(
     images: Sequence[Path],
     extractor: FeatureExtractor,
     device: torch.device,
-    on_image: Callable[[int], None] | None = None,
+    on_image: Callable[[int], None] | None = None,  # gets the number of images that are done
 ) -> DomainFeatures:
-    """Return the features of each image of the domain `name`, computed as for a frame of that size.
-
-    `on_image` is called with the number of images that are done.
-    """
+    """Return the features of each image of the domain `name`, computed as for a frame of that size."""
     backbone = extractor.loaded.backbone
     if backbone.clips is not None:
         problem = f"--features {extractor.feature_set}: '{backbone.name}' processes clips of video"

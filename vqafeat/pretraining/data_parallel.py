@@ -13,9 +13,10 @@ from torch import Tensor, distributed
 
 from vqafeat.errors import TrainingError
 from vqafeat.pretraining.config import PretrainingRecipe
-from vqafeat.pretraining.data_loading import PairBatch
+from vqafeat.pretraining.images import PairBatch
 from vqafeat.pretraining.network import PairLoss, QualityNetwork, pair_loss
 from vqafeat.processes import STOPPING_SECONDS, Report, run_in_processes
+from vqafeat.system import full_float32
 
 # the others wait while the first process validates; a process that ends is noticed by the parent process
 _LONGEST_WAIT = timedelta(days=30)
@@ -26,10 +27,6 @@ class DataParallel:
 
     As under `nn.DataParallel` in the released code, batch norms see each device's share alone, and the
     statistics of the first device are kept.
-
-    Args:
-        precision: see `ComputeOptions`.
-        rank: number of this process; the first is 0.
     """
 
     def __init__(
@@ -99,14 +96,15 @@ class DataParallel:
 
 @contextmanager
 def reproducible_fp32() -> Iterator[None]:
-    """Let cuDNN repeat its results, and GPUs compute fp32 without TF32, which keeps 10 of 23 bits."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
-    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, False, False, False
+    """Let cuDNN repeat its results, and GPUs compute fp32 without TF32."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
     try:
-        yield
+        with full_float32():
+            yield
     finally:
-        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 def train_in_processes(

@@ -12,12 +12,12 @@ from vqafeat.datasets.label_readers import (
     Table,
     column_of,
     label_error,
+    mat5_variables,
     parsed_scores,
     read_table,
     read_workbook,
     text_of,
 )
-from vqafeat.datasets.matlab import mat5_variables
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.io import duplicates, read_toml, summarize
 from vqafeat.registry import named
@@ -26,33 +26,23 @@ from vqafeat.schema import Texts, parse
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """An image and its label.
-
-    Attributes:
-        mos: mean opinion score, higher is better.
-        std: standard deviation of the opinions, in the unit of the MOS.
-        content: images of one content are in the same part, training or validation.
-    """
+    """An image and its label."""
 
     name: str
     path: Path
-    mos: float
-    std: float
-    content: str
+    mos: float  # mean opinion score, higher is better
+    std: float  # standard deviation of the opinions, in the unit of the MOS
+    content: str  # images of one content are in the same part, training or validation
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A set of labelled images, in the order of the label file `labels`.
-
-    Attributes:
-        std_source: source of the standard deviations, in words.
-    """
+    """A set of labelled images, in the order of the label file `labels`."""
 
     name: str
     images: tuple[LabelledImage, ...]
     labels: Path
-    std_source: str
+    std_source: str  # source of the standard deviations, in words
 
     def __post_init__(self) -> None:
         where = f"image set '{self.name}': '{self.labels}'"
@@ -84,19 +74,14 @@ Labels = tuple[list[tuple[str, float, float, str]], str]
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a label table.
-
-    Attributes:
-        std: names, of which the first in the table is read.
-        std_source: source of the standard deviations in words; the column's name by default.
-        assumed_std, assumed_source: standard deviation of every image if the table has no `std`.
-    """
+    """The columns of a label table."""
 
     image: str
     mos: str
-    std: Texts
-    std_source: str = ""
+    std: Texts  # names, of which the first in the table is read
+    std_source: str = ""  # source of the standard deviations in words; the column's name by default
     content: str = ""
+    # assumed_std, assumed_source: standard deviation of every image if the table has no `std`
     assumed_std: float | None = None
     assumed_source: str = ""
 
@@ -176,18 +161,13 @@ def _read_clive(path: Path) -> Labels:
 
 @dataclass(frozen=True)
 class PublishedImageSet:
-    """A published image set as it ships; image_sets.toml explains the keys.
+    """A published image set as it ships; image_sets.toml explains the keys."""
 
-    Attributes:
-        described: title, label file and folder, for lists.
-        columns: None for a set with a reader in `_READERS`.
-    """
-
-    described: str
+    described: str  # title, label file and folder, for lists
     labels: tuple[str, ...]
     folders: tuple[str, ...]
     pairs: int | None = None
-    columns: Columns | None = None
+    columns: Columns | None = None  # None for a set with a reader in `_READERS`
 
 
 _FILE = Path(__file__).with_suffix(".toml")

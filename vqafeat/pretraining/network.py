@@ -26,11 +26,10 @@ _EPSILON = 1e-8
 class QualityNetwork(nn.Module):
     """`BaseCNN` of UNIQUE and Li et al. without bilinear pooling: backbone, average pooling, linear head.
 
-    The head gives (μ, t) with σ = softplus(t). As there, its weights follow Kaiming's normal rule.
+    The head gives (μ, t) with σ = softplus(t). As there, its weights follow Kaiming's normal rule. Of a
+    ResNet, the classifier `fc` is removed; of a VisionTransformer, the patches are averaged.
 
     Args:
-        backbone: a whole ResNet, whose classifier `fc` is removed, or a VisionTransformer, whose patches are
-            averaged at any size of an image, as the extraction does.
         start_std: standard deviation of every image at the start; 0 leaves it to the random weights, which
             an untrained backbone may turn into certainty about wrong predictions.
     """

@@ -19,17 +19,13 @@ Index = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class DrawnPairs:
-    """The pairs of one image set.
-
-    Attributes:
-        training, validation: indices of images of the set.
-        rows: (pair, 2) indices of training images.
-    """
+    """The pairs of one image set."""
 
     image_set: ImageSet
+    # training, validation: indices of images of the set
     training: tuple[int, ...]
     validation: tuple[int, ...]
-    rows: Index
+    rows: Index  # (pair, 2) indices of training images
 
     def __post_init__(self) -> None:
         if self.rows.ndim != 2 or self.rows.shape[1] != 2 or not np.isin(self.rows, self.training).all():
@@ -70,12 +66,8 @@ def draw_pairs(
     """Divide each set by content, and draw different pairs of its training images.
 
     The pairs of a set depend on the seed and the set's name. As in UNIQUE's `data_BID.m`, they are drawn
-    without replacement; a set with fewer pairs than requested gives all.
-
-    Args:
-        pairs: set → number of pairs.
-        validation_percent: share of each set's contents for validation; 0 for none.
-        default_pairs: number for other sets; without it that of Li et al., or ten per training image.
+    without replacement; a set with fewer pairs than requested gives all. A set that `pairs` does not name
+    gives `default_pairs`, or without it those of Li et al., or ten per training image.
     """
     names = [item.name for item in sets]
     if twice := duplicates(names):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import islice
 from math import ceil, isfinite, isnan, nan
 from pathlib import Path
 from pickle import UnpicklingError
@@ -20,8 +21,8 @@ from vqafeat.errors import ArgumentError, TrainingError, WeightsError
 from vqafeat.io import summarize, write_bytes
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.pretraining.config import PretrainingRecipe
-from vqafeat.pretraining.data_loading import ImageLoader, PairLoader
 from vqafeat.pretraining.data_parallel import DataParallel, reproducible_fp32, train_in_processes
+from vqafeat.pretraining.images import ImageLoader, PairBatch, PairLoader
 from vqafeat.pretraining.network import QualityNetwork, weights_of
 from vqafeat.pretraining.pairs import DrawnPairs
 
@@ -31,10 +32,7 @@ _STEPS_A_READING = {"cpu": 1, "cuda": 8}
 
 @dataclass(frozen=True)
 class PretrainingRecord:
-    """One epoch, counted from 1: mean losses over its pairs, and the validation SROCC of each image set.
-
-    `seconds` is without the validation, and is ignored when records are compared.
-    """
+    """One epoch, counted from 1: mean losses over its pairs, and the validation SROCC of each image set."""
 
     epoch: int
     learning_rate: float
@@ -42,7 +40,7 @@ class PretrainingRecord:
     hinge: float
     validation_srocc: Mapping[str, float]
     pairs: int
-    seconds: float = field(compare=False)
+    seconds: float = field(compare=False)  # without the validation
 
 
 @dataclass(frozen=True)
@@ -62,15 +60,12 @@ Progress = Callable[[Step | PretrainingRecord], None]
 
 @dataclass(eq=False)
 class TrainingState:
-    """The state of a training after its last finished epoch, which becomes its result.
-
-    `best_srocc` is the mean over the sets in the best epoch, and NaN without validation.
-    """
+    """The state of a training after its last finished epoch, which becomes its result."""
 
     curve: list[PretrainingRecord] = field(default_factory=list)
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     best_epoch: int = 0
-    best_srocc: float = nan
+    best_srocc: float = nan  # mean over the sets in the best epoch; NaN without validation
 
     def add(self, record: PretrainingRecord, network: QualityNetwork) -> None:
         """Add an epoch; keep its weights if its validation SROCC is the best, or none has been defined."""
@@ -89,17 +84,13 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class ComputeOptions:
-    """Where and how a training computes.
+    """Where and how a training computes."""
 
-    Attributes:
-        devices: of one type; with several, one process for each computes its share of each batch.
-        precision: `fp32`, in which GPUs do not round to TF32; or `bf16` or `fp16` for mixed precision.
-        workers: processes that load images; the result does not depend on them.
-    """
-
+    # of one type; with several, one process for each computes its share of each batch
     devices: tuple[torch.device, ...] = (torch.device("cpu"),)
+    # `fp32`, in which GPUs do not round to TF32; or `bf16` or `fp16` for mixed precision
     precision: str = "fp32"
-    workers: int = 0
+    workers: int = 0  # processes that load images; the result does not depend on them
 
     def __post_init__(self) -> None:
         if len({device.type for device in self.devices}) != 1:
@@ -119,15 +110,10 @@ def train(
     config: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> TrainingState:
-    """Train a network on pairs, in place.
+    """Train a network on pairs, in place; a stopped run of the same `config` resumes from its checkpoint.
 
     The same start, pairs, recipe, seed, machine and devices give the same weights, with any number of
     workers, whether the run is stopped and resumed or not.
-
-    Args:
-        seed: of orders, crops and mirroring.
-        checkpoint: file that is written after each epoch, and from which a stopped run resumes.
-        config: everything that decides the run; the checkpoint must have the same.
     """
     report = progress or (lambda _event: None)
     arguments = network, sets, recipe, seed, computing, checkpoint, config or {}
@@ -171,12 +157,11 @@ def _train(
     images = ImageLoader([image for item in validated for image in item.validation_images], recipe, *loading)
     with reproducible_fp32():
         for epoch in range(len(state.curve) + 1, recipe.epochs + 1):
-            losses = _train_epoch(parallel, pairs, optimiser, scaler, recipe, epoch, report)
+            losses, count, seconds = _train_epoch(parallel, pairs, optimiser, scaler, recipe, epoch, report)
             if rank > 0:
                 continue
-            rate, count, (fidelity, hinge) = recipe.rate(epoch), losses.pairs, losses.means
             sroccs = _validation_sroccs(parallel, validated, images)
-            record = PretrainingRecord(epoch, rate, fidelity, hinge, sroccs, count, losses.seconds)
+            record = PretrainingRecord(epoch, recipe.rate(epoch), *losses, sroccs, count, seconds)
             state.add(record, network)
             if checkpoint is not None:
                 _write_checkpoint(checkpoint, config, state, stateful)
@@ -192,61 +177,39 @@ def _train_epoch(
     recipe: PretrainingRecipe,
     epoch: int,
     report: Progress,
-) -> "_EpochLosses":
-    """Train on all pairs once."""
+) -> tuple[tuple[float, float], int, float]:
+    """Train on all pairs once; return the mean fidelity and hinge loss, the number of pairs, and seconds."""
     for group in optimiser.param_groups:
         group["lr"] = recipe.rate(epoch)
     parallel.broadcast_parameters()
     parallel.train(recipe.head_alone(epoch))
-    losses = _EpochLosses(epoch, recipe, loader, report)
-    for number, batch in enumerate(loader.batches(epoch), start=1):
+
+    def step(batch: PairBatch) -> Tensor:
         optimiser.zero_grad(set_to_none=True)
-        losses.unread.append(parallel.backward(batch, recipe, scaler))
+        terms = parallel.backward(batch, recipe, scaler)
         scaler.step(optimiser)
         scaler.update()
-        if number % _STEPS_A_READING[parallel.device.type] == 0:
-            losses.read()
-    losses.read()
-    return losses
+        return terms
 
-
-class _EpochLosses:
-    """The losses of an epoch's steps; they stay on the device until `read`, which waits for it."""
-
-    def __init__(self, epoch: int, recipe: PretrainingRecipe, loader: PairLoader, report: Progress) -> None:
-        self._epoch, self._recipe, self._images, self._report = epoch, recipe, loader.images, report
-        self._steps, self._start = loader.steps(epoch), time.perf_counter()
-        self._number, self._sums = 0, np.zeros(2)
-        self.unread: list[Tensor] = []
-        self.pairs, self.seconds = 0, 0.0
-
-    @property
-    def means(self) -> tuple[float, float]:
-        """The means of the two terms over pairs."""
-        fidelity, hinge = (self._sums / self.pairs).tolist()
-        return fidelity, hinge
-
-    def read(self) -> None:
-        """Check and report the steps since the last reading."""
-        rows = torch.stack(self.unread).tolist() if self.unread else []
-        self.unread.clear()
-        self.seconds = time.perf_counter() - self._start
-        for terms in rows:
-            pairs = self._steps[self._number]
-            self._number += 1
-            if not isfinite(sum(terms)):
-                raise self._diverged(sum(terms), pairs)
-            self.pairs += len(pairs)
-            self._sums += np.multiply(terms, len(pairs))
-            speed = 2 * self.pairs / self.seconds
-            self._report(Step(self._epoch, self._number, len(self._steps), sum(terms), speed))
-
-    def _diverged(self, loss: float, pairs: Sequence[int]) -> TrainingError:
-        names = summarize(self._images.names(pairs))
-        return TrainingError(
-            f"the loss became {loss} in epoch {self._epoch}, step {self._number}, on the images {names}; "
-            f"lower --learning-rate ({self._recipe.learning_rate:g}), or compute with --precision fp32."
-        )
+    steps, batches, start = loader.steps(epoch), loader.batches(epoch), time.perf_counter()
+    number, pairs, sums = 0, 0, np.zeros(2)
+    while unread := [step(batch) for batch in islice(batches, _STEPS_A_READING[parallel.device.type])]:
+        values = torch.stack(unread).tolist()  # waits for the device
+        seconds = time.perf_counter() - start
+        for terms in values:
+            loss, trained = sum(terms), steps[number]
+            number += 1
+            if not isfinite(loss):
+                names = summarize(loader.images.names(trained))
+                raise TrainingError(
+                    f"the loss became {loss} in epoch {epoch}, step {number}, on the images {names}; lower "
+                    f"--learning-rate ({recipe.learning_rate:g}), or compute with --precision fp32."
+                )
+            pairs += len(trained)
+            sums += np.multiply(terms, len(trained))
+            report(Step(epoch, number, len(steps), loss, 2 * pairs / seconds))
+    fidelity, hinge = (sums / pairs).tolist()
+    return (fidelity, hinge), pairs, seconds
 
 
 def _validation_sroccs(
@@ -257,13 +220,11 @@ def _validation_sroccs(
         return {}
     means = predict(parallel, images)[:, 0]
     parts = np.split(means, np.cumsum([len(item.validation) for item in sets])[:-1])
-    sroccs = {}
+    sroccs = dict.fromkeys((item.image_set.name for item in sets), nan)
     for item, part in zip(sets, parts, strict=True):
         mos = [image.mos for image in item.validation_images]
-        is_finite = np.isfinite(part).all()
-        sroccs[item.image_set.name] = (
-            evaluate_predictions(part, mos, mapping="none").srocc if is_finite else nan
-        )
+        if np.isfinite(part).all():
+            sroccs[item.image_set.name] = evaluate_predictions(part, mos, mapping="none").srocc
     return sroccs
 
 

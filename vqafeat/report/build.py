@@ -19,6 +19,7 @@ from vqafeat.datasets.locate import VIDEO_EXTENSIONS, VideoIndex, candidate_file
 from vqafeat.errors import ArgumentError, DatasetError, StoreError, WeightsError
 from vqafeat.evaluation.compare import compare_runs
 from vqafeat.evaluation.model import Model
+from vqafeat.io import summarize
 from vqafeat.metrics import LogisticFit, fit_logistic
 from vqafeat.remote import StorePath
 from vqafeat.report.content import (
@@ -29,8 +30,8 @@ from vqafeat.report.content import (
     ReportRun,
     ReportVideo,
     TrainingCurve,
+    WrittenTable,
 )
-from vqafeat.report.tables import WrittenTable
 from vqafeat.statistics import compare
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.store.features import fuse, split_feature_sets
@@ -50,10 +51,7 @@ NOT_TESTED = "Only the heads that tested a video score its frames, and this vide
 def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, most: int) -> ReportRun:
     """Return a run with frame curves of its worst test videos, and the reason why another video has none.
 
-    Args:
-        folder: of the run.
-        store: folder of the feature stores; without it, there are no curves.
-        most: number of videos whose frames are scored, shared among the run's data sets.
+    At most `most` videos have curves, shared among the run's data sets.
     """
     worst = worst_videos(run)
     not_selected = (
@@ -77,12 +75,21 @@ def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, mos
             notes.append(f"no scores of frames for '{dataset.name}': {error}")
             reasons |= dict.fromkeys(videos, f"N{notes[-1][1:]}")
             continue
+        timeless = list[str]()
         for video in selected:
+            name = run.videos[video].name
             try:
+                if problem := features.times_problem(name):
+                    timeless.append(name)
+                    next_step = "mend the video's clock and extract it again"
+                    raise StoreError(f"the times of the frames {problem}; {next_step}.")
                 curves[video] = _frame_curve(run, video, model, features)
                 del reasons[video]
             except StoreError as error:
                 reasons[video] = f"No score of each frame: {error}"
+        if timeless:
+            listed = summarize(timeless)
+            notes.append(f"no scores of frames for videos without usable times of their frames: {listed}")
     return replace(run, frames=curves, no_frames=reasons, notes=tuple(notes))
 
 
@@ -161,18 +168,13 @@ def build_report(
     videos: Path | None = None,
     curves: int = 20,
 ) -> Report:
-    """Read finished runs, and tables with the runs behind them, into a page.
+    """Read finished runs, and tables with the runs behind them, into a page in `page_folder`.
 
     Args:
-        page_folder: folder of the page; addresses of videos are relative to it.
         tables: files that `vqafeat table --json` wrote.
         store: folder of the feature stores, for the scores of frames.
         videos: folder of the video files, which the page plays.
         curves: number of videos of each run, the worst first, whose frames are scored.
-
-    Raises:
-        WeightsError: a folder is not a finished run, is damaged, or has no scores.
-        DatasetError: `videos` is not a folder or has no video files, or a table cannot be read.
     """
     if not (folders or tables) or len({folder.resolve() for folder in folders}) < len(folders):
         given = ", ".join(map(str, folders)) or "none"
@@ -231,9 +233,8 @@ def _comparisons(folders: Sequence[Path]) -> Iterator[ReportComparison]:
         groups[datasets, tests].append(index)
     for group in (group for group in groups.values() if len(group) > 1):
         means = {index: runs[index].metrics.srocc.mean for index in group}
-        best, *others = sorted(group, key=lambda index: means[index] if isfinite(means[index]) else -inf)[
-            ::-1
-        ]
+        ranked = sorted(group, key=lambda index: means[index] if isfinite(means[index]) else -inf)
+        best, *others = reversed(ranked)
         dataset, own = runs[best].config.dataset, [folders[index] for index in (*others, best)]
         try:
             if not isfinite(means[best]):

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from vqafeat.errors import ArgumentError
 from vqafeat.metrics import LogisticFit
 from vqafeat.plots import BLUE, ORANGE, STYLE, plot_scores
 from vqafeat.report.content import ALL_SPLITS, ReportComparison, ReportRun, TrainingCurve
@@ -43,11 +42,6 @@ class Axis:
         """Return where values are drawn."""
         share = (np.asarray(values, dtype=np.float64) - self.low) / (self.high - self.low)
         return np.asarray((self.start + share * (self.end - self.start)).round(1))
-
-    @property
-    def middle(self) -> float:
-        """The middle of the axis as drawn."""
-        return (self.start + self.end) / 2
 
     def ticks(self, spacing: int, whole: bool = False) -> list[tuple[float, str]]:
         """Return the positions and texts of round numbers, about `spacing` apart."""
@@ -85,16 +79,12 @@ class Chart:
 
 @dataclass(frozen=True)
 class Scatter:
-    """The chart of the scores and labels of a data set, without the points.
+    """The chart of the scores and labels of a data set, without the points."""
 
-    Attributes:
-        key: run and data set, for the attribute `data-of`.
-        lines: key, kind, path and note of the line score = label, and of the logistic of each split.
-    """
-
-    key: str
+    key: str  # run and data set, for the attribute `data-of`
     dataset: str
     chart: Chart
+    # key, kind, path and note of the line score = label, and of the logistic of each split
     lines: list[tuple[str, str, str, str]]
 
 
@@ -229,10 +219,6 @@ def plot_run(run: ReportRun, folder: Path) -> list[Path]:
 
 def plot_training(curves: Sequence[TrainingCurve], title: str, path: Path) -> Path:
     """Write a panel for each measure of a training, with one line per split; rings mark the kept epochs."""
-    if not curves:
-        raise ArgumentError(
-            f"'{title}' was not trained in epochs, so there are no training curves; leave its plot out."
-        )
     names = list(dict.fromkeys(name for curve in curves for name in curve.series))
     ring: dict[str, Any] = {"color": ORANGE, "fillstyle": "none"}
     with mpl.rc_context(STYLE):

@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vqafeat.backbones.feature_set import backbone_names, build_extractors
 from vqafeat.backbones.network import Network, shared_networks
-from vqafeat.paper_tables.cells.base import CELL_TYPES, CellType, Measured, Task
 from vqafeat.paper_tables.sources import AGAIN, FitCache
+from vqafeat.paper_tables.table import CELL_TYPES, CellType, Measured, Task
 from vqafeat.pretraining import coral
 from vqafeat.schema import NonEmpty
 from vqafeat.system import device_named
@@ -25,25 +25,18 @@ _ASPECT_RATIO = 16 / 9
 @CELL_TYPES.register("timing")
 @dataclass(frozen=True)
 class TimingCell(CellType):
-    """The time or the operations of networks for a video, with random weights and without decoding.
-
-    Attributes:
-        height: of the frames, whose width is 16/9 of it.
-        frames: of the video.
-        timed: frames that are computed; a network that processes clips takes one input instead.
-        repeats: number of measured times, of which the cell shows the mean.
-    """
+    """The time or the operations of networks for a video, with random weights and without decoding."""
 
     measures = ("seconds", "gflops")
     reads_features = False
 
-    height: PositiveInt
-    frames: PositiveInt = 300
-    timed: PositiveInt = 2
-    repeats: PositiveInt = 1
+    height: PositiveInt  # of the frames, whose width is 16/9 of it
+    frames: PositiveInt = 300  # of the video
+    timed: PositiveInt = 2  # frames that are computed; a network that processes clips takes one input instead
+    repeats: PositiveInt = 1  # number of measured times, of which the cell shows the mean
 
     def missing(self, fits: FitCache) -> tuple[str, ...]:
-        """Return that costs are not to be measured, unless they are."""
+        """Return why costs are not measured."""
         reason = "the costs of networks are not measured with --all; name the table, or add --costs"
         return () if fits.costs else (reason,)
 
@@ -96,16 +89,12 @@ def _seconds(network: Network, frames: torch.Tensor, device: torch.device, repea
 @CELL_TYPES.register("coral")
 @dataclass(frozen=True)
 class CoralCell(CellType):
-    """The CORAL distance of joined image sets to the videos of all data sets.
-
-    Attributes:
-        sample: images that are drawn of each folder without labels; None for all.
-    """
+    """The CORAL distance of joined image sets to the videos of all data sets."""
 
     measures = ("distance",)
 
     images: NonEmpty[tuple[str, ...]]
-    sample: PositiveInt | None = None
+    sample: PositiveInt | None = None  # images that are drawn of each folder without labels; None for all
 
     def missing(self, fits: FitCache) -> tuple[str, ...]:
         """Return which images are missing."""

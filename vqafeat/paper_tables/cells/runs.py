@@ -17,8 +17,7 @@ from vqafeat.evaluation.compare import ensemble
 from vqafeat.evaluation.evaluate import evaluate
 from vqafeat.evaluation.groups import group_metrics, group_videos
 from vqafeat.evaluation.model import Model
-from vqafeat.paper_tables.cells.base import CELL_TYPES, CellResult, CellType, Measured, Task
-from vqafeat.paper_tables.table import TableFit
+from vqafeat.paper_tables.table import CELL_TYPES, CellResult, CellType, Measured, TableFit, Task
 from vqafeat.schema import NonEmpty, Texts
 from vqafeat.statistics import PairedTest, paired_test
 from vqafeat.store.features import FeatureReader
@@ -214,20 +213,15 @@ class SubsetCell(CellType):
     """A head measured on one group of its test videos, with labels and scores of all data sets on 1 to 5.
 
     Source: Li et al. (TCSVT 2022), section IV-C2, tables VII to IX, who follow VIDEVAL.
-
-    Attributes:
-        by: a name in `GROUPINGS`.
-        name: of the group.
-        within: data sets whose videos the group may hold; empty for all.
-        threshold: of `quality`: the smallest high label, or "median" of all labels, which is low itself; None
-            is the middle of the range.
-        calibration: from each data set's range to 1 to 5, or as VIDEVAL's INLSA calibration has it.
     """
 
-    by: str
-    name: NonEmpty[str]
-    within: Texts = ()
+    by: str  # a name in `GROUPINGS`
+    name: NonEmpty[str]  # of the group
+    within: Texts = ()  # data sets whose videos the group may hold; empty for all
+    # of `quality`: the smallest high label, or "median" of all labels, which is low itself; None is the
+    # middle of the range
     threshold: float | Literal["median"] | None = None
+    # from each data set's range to 1 to 5, or as VIDEVAL's INLSA calibration has it
     calibration: Literal["range", "inlsa"] = "range"
 
     def __post_init__(self) -> None:
@@ -303,16 +297,13 @@ class CurveCell(CellType):
 
     The entropy is that of the channels' shares in a frame's mean activations, in bits. The score is of the
     first split's head, without temporal pooling.
-
-    Attributes:
-        mos: the video has the highest or the lowest MOS in the test part of the first split.
-        rank: 1 for the highest or lowest itself, 2 for the next.
     """
 
     measures = ("entropy", "score")
 
+    # the video has the highest or the lowest MOS in the test part of the first split
     mos: Literal["highest", "lowest"]
-    rank: PositiveInt = 1
+    rank: PositiveInt = 1  # 1 for the highest or lowest itself, 2 for the next
 
     def measured(self, task: Task) -> Measured:
         """Return the values of all frames."""

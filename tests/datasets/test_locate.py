@@ -98,13 +98,15 @@ def test_load_videos__fetches_files_from_the_web(clips: Path, web: str, tmp_path
 def test_load_videos__refuses_addresses_without_size_or_with_a_user(clips: Path, web: str) -> None:
     (clips / "no-size").mkdir()
     (clips / "no-size/c.mp4").touch()
-    with pytest.raises(DatasetError, match=r"the server states no size of the video 'http.*/no-size/c\.mp4'"):
+    with pytest.raises(DatasetError, match=r"the server does not state the size of 'http.*/no-size/c\.mp4'"):
         load_videos([f"{web}/no-size/c.mp4"])
     with pytest.raises(
         DatasetError, match=r"/none\.mp4' cannot be fetched \(HTTP Error 404: File not found\)"
     ):
         load_videos([f"{web}/none.mp4?HIDDEN"])
-    with pytest.raises(ArgumentError, match=r"the address of a video holds a user, who may be secret"):
+    with pytest.raises(
+        ArgumentError, match=r"the address of a video holds a user name, which may be secret; drop it"
+    ):
         load_videos(["https://me:HIDDEN@host/a.mp4"])
 
 
