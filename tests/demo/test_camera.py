@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_image
 
-from vqafeat.demo.camera import HEIGHT_PX, WIDTH_PX, Camera, plan_camera
+from vqafeat.demo.camera import HEIGHT_PX, WIDTH_PX, Camera, Pictures, plan_camera
+from vqafeat.errors import ArgumentError
 
 # Half a window from the middle, so that with zoom 1 every sample lies on a pixel of the photograph.
 LEFT, TOP = 180, 100
@@ -95,3 +96,18 @@ def test_plan_camera__moves_all_the_time(content: int) -> None:
 def test_plan_camera__follows_the_seed() -> None:
     assert plan_camera(3, 5) == plan_camera(3, 5)
     assert plan_camera(3, 5) != plan_camera(4, 5)
+
+
+def test_camera__refuses_wrong_arguments() -> None:
+    for content in (-1, 12):
+        with pytest.raises(ArgumentError, match=rf"content is {content}; it has to be 0 to 11"):
+            plan_camera(0, content)
+    with pytest.raises(
+        ArgumentError, match=r"zooms are 0.0 and 1.0, shake_px is 0.0; zooms have to be above 0"
+    ):
+        replace(STILL, first_zoom=0.0)
+    with pytest.raises(ArgumentError, match=r"shake_px is -1.0; zooms .*, and shake_px at least 0"):
+        replace(STILL, shake_px=-1.0)
+    plane = np.zeros((1, 4, 4), dtype=np.uint8)
+    with pytest.raises(ArgumentError, match=r"cb and cr have the shapes \(1, 4, 4\) .* needs \(1, 2, 2\)"):
+        Pictures(plane, plane, plane)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from vqafeat.demo.camera import Pictures, plan_camera
-from vqafeat.demo.distortions import FIELDS_BEYOND_END, KINDS, Clip, every_frame
+from vqafeat.demo.distortions import FIELDS_BEYOND_END, KINDS, Clip, Kind, every_frame
+from vqafeat.errors import ArgumentError
 
 FRAMES, RATE_HZ = 24, 24
 SEVERITIES = range(1, 6)
@@ -173,3 +174,16 @@ def test_frame_drop__follows_its_generator() -> None:
 def test_kinds__have_an_amount_for_every_severity() -> None:
     assert {len(KINDS[kind].amounts) for kind in KINDS if kind != "pristine"} == {5}
     assert KINDS["pristine"].amounts == ()
+
+
+def test_kinds__refuse_wrong_amounts_and_severities() -> None:
+    for score_or_amount in (KINDS["flicker"].score, KINDS["flicker"].amount):
+        for severity in (-1, 6):
+            with pytest.raises(ArgumentError, match=f"severity is {severity}; it has to be 0 to 5"):
+                score_or_amount(severity)
+    with pytest.raises(ArgumentError, match="severity is 1; it has to be 0 to 0"):
+        KINDS["pristine"].score(1)
+    with pytest.raises(ArgumentError, match=r"amounts are \(1,\), slope is 2; give 5 amounts or none"):
+        Kind("", (1,), 2)
+    with pytest.raises(ArgumentError, match=r"slope is -1; .* a slope of at least 0"):
+        Kind("", (), -1)

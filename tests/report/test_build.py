@@ -29,7 +29,16 @@ from vqafeat.paper_tables.sources import FeatureStores, FitCache
 from vqafeat.paper_tables.table import PaperTable
 from vqafeat.report import build_report, charts, rendered, write_report
 from vqafeat.report.build import NOT_TESTED, VideoFolder, report_run, worst_videos
-from vqafeat.report.content import FrameCurve, Report, ReportCell, ReportRun, ReportTable
+from vqafeat.report.content import (
+    FrameCurve,
+    Report,
+    ReportCell,
+    ReportComparison,
+    ReportRun,
+    ReportTable,
+    ReportVideo,
+    TrainingCurve,
+)
 from vqafeat.report.page import json_in_html
 from vqafeat.store import FeatureStore, store_key
 from vqafeat.store.features import load_features
@@ -580,6 +589,14 @@ def test_report__parts_refuse_wrong_values(fitted: tuple[Path, Path]) -> None:
         replace(shown, scores=(Prediction(0, "test", "night/clip 8.mp4", "", 1.0, 1.0),))
     with pytest.raises(ArgumentError, match=r"has a score of 1.0 for 'other'; give finite scores of its vid"):
         replace(shown, scores=(Prediction(0, "test", "other", "", 1.0, 1.0, 1.0),))
+    with pytest.raises(ArgumentError, match="it needs a name and a finite label"):
+        ReportVideo("a", "tiny", "a", float("nan"))
+    with pytest.raises(ArgumentError, match="has 1 values for 2 epochs"):
+        TrainingCurve(0, 0, (1, 2), {"loss": (1.0,)})
+    with pytest.raises(ArgumentError, match="1 times for 2 scores"):
+        FrameCurve((0,), (0.0,), (1.0, 2.0))
+    with pytest.raises(ArgumentError, match=r"pairs of 'tiny' compare runs \[\]; give one for each run but"):
+        ReportComparison("tiny", 3, {0: None, 1: None})
     with pytest.raises(ArgumentError, match="runs of a report are none"):
         Report("title", ())
     with pytest.raises(ArgumentError, match="runs of a report are a, a; give at least one, and different"):
@@ -701,3 +718,7 @@ def test_report_command__plots_runs(run: Run, tmp_path: Path) -> None:
     written = sorted(path.name for path in (tmp_path / "plots").iterdir())
     assert written == ["two-cvd2014-scores.png", "two-konvid-scores.png", "two-training.png"]
     assert f"two: wrote {tmp_path / 'plots' / 'two-training.png'}" in ended.err
+    with pytest.raises(
+        ArgumentError, match="'svr' was not trained in epochs, so there are no training curves"
+    ):
+        charts.plot_training((), "svr", tmp_path / "none.png")

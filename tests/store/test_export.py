@@ -15,8 +15,7 @@ import torch
 
 from tests.helpers.stores import MakeStore, identity, tiny_dataset, tiny_features, tiny_seconds
 from vqafeat.datasets import Dataset
-from vqafeat.datasets.label_readers import NoOptions
-from vqafeat.datasets.matlab import read_info_mat
+from vqafeat.datasets.label_readers import NoOptions, read_info_mat
 from vqafeat.errors import ArgumentError, DatasetError, StoreError, UnknownNameError
 from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
 from vqafeat.store import FeatureStore

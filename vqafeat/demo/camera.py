@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from vqafeat.errors import ArgumentError
+
 Pixels = NDArray[np.uint8]
 Plane = NDArray[np.float64]
 
@@ -40,6 +42,12 @@ class Pictures:
     cb: Pixels
     cr: Pixels
 
+    def __post_init__(self) -> None:
+        time, height, width = self.luma.shape
+        if {self.cb.shape, self.cr.shape} != {half := (time, height // 2, width // 2)}:
+            shapes = f"{self.cb.shape} and {self.cr.shape}"
+            raise ArgumentError(f"cb and cr have the shapes {shapes}; luma {self.luma.shape} needs {half}.")
+
     def __iter__(self) -> Iterator[Pixels]:
         return iter((self.luma, self.cb, self.cr))
 
@@ -66,6 +74,11 @@ class Camera:
     roll_degrees: float
     shake_seed: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        if min(self.first_zoom, self.last_zoom) <= 0 or self.shake_px < 0:
+            values = f"zooms are {self.first_zoom} and {self.last_zoom}, shake_px is {self.shake_px}"
+            raise ArgumentError(f"{values}; zooms have to be above 0, and shake_px at least 0.")
+
     def render(self, seconds: NDArray[np.float64]) -> Pictures:
         """Return the pictures seen at `seconds` (time,)."""
         widest = max(self.first_zoom, self.last_zoom)
@@ -85,6 +98,8 @@ class Camera:
 
 def plan_camera(seed: int, content: int) -> Camera:
     """Return the camera of a content, 0 … 11; photograph, frame rate and move do not depend on the seed."""
+    if not 0 <= content < MOST_CONTENTS:
+        raise ArgumentError(f"content is {content}; it has to be 0 to {MOST_CONTENTS - 1}.")
     rng = np.random.default_rng((seed, content, 1))
     position, photograph = content // 2, tuple(PLACES)[content % 2]
     x, y, usual_zoom = (*PLACES[photograph], _LAST_PLACE)[position]

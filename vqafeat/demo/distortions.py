@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqafeat.demo.camera import Pictures, Pixels
+from vqafeat.errors import ArgumentError
 
 Index = NDArray[np.int64]
 
@@ -44,12 +45,20 @@ class Distortion:
     amounts: tuple[float, ...]
     slope: float
 
+    def __post_init__(self) -> None:
+        if len(self.amounts) not in {0, MOST_SEVERE} or self.slope < 0:
+            values = f"amounts are {self.amounts}, slope is {self.slope}"
+            raise ArgumentError(f"{values}; give {MOST_SEVERE} amounts or none, and a slope of at least 0.")
+
     def amount(self, severity: int) -> float:
         """Return the amount at a severity; 0 at severity 0."""
+        if not 0 <= severity <= len(self.amounts):
+            raise ArgumentError(f"severity is {severity}; it has to be 0 to {len(self.amounts)}.")
         return self.amounts[severity - 1] if severity else 0.0
 
     def score(self, severity: int) -> float:
         """Return the proxy score at a severity, without noise."""
+        self.amount(severity)  # refuses a severity that this kind does not have
         return PRISTINE_SCORE - self.slope * severity
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
+from vqafeat.errors import ArgumentError
 from vqafeat.metrics import LogisticFit
 from vqafeat.plots import BLUE, ORANGE, STYLE, plot_scores
 from vqafeat.report.content import ALL_SPLITS, ReportComparison, ReportRun, TrainingCurve
@@ -219,6 +220,10 @@ def plot_run(run: ReportRun, folder: Path) -> list[Path]:
 
 def plot_training(curves: Sequence[TrainingCurve], title: str, path: Path) -> Path:
     """Write a panel for each measure of a training, with one line per split; rings mark the kept epochs."""
+    if not curves:
+        raise ArgumentError(
+            f"'{title}' was not trained in epochs, so there are no training curves; leave its plot out."
+        )
     names = list(dict.fromkeys(name for curve in curves for name in curve.series))
     ring: dict[str, Any] = {"color": ORANGE, "fillstyle": "none"}
     with mpl.rc_context(STYLE):

@@ -31,6 +31,11 @@ class ReportVideo:
     mos: float
     address: str = ""
 
+    def __post_init__(self) -> None:
+        if not self.name or not isfinite(self.mos):
+            given = f"name of a video is {self.name!r}, its mos {self.mos}"
+            raise ArgumentError(f"{given}; it needs a name and a finite label.")
+
 
 @dataclass(frozen=True)
 class TrainingCurve:
@@ -41,6 +46,12 @@ class TrainingCurve:
     epoch: tuple[int, ...]
     series: Mapping[str, tuple[float, ...]]
 
+    def __post_init__(self) -> None:
+        for name, values in self.series.items():
+            if len(values) != len(self.epoch):
+                lengths = f"{len(values)} values for {len(self.epoch)} epochs"
+                raise ArgumentError(f"series '{name}' of split {self.split} has {lengths}.")
+
 
 @dataclass(frozen=True)
 class FrameCurve:
@@ -49,6 +60,11 @@ class FrameCurve:
     splits: tuple[int, ...]
     seconds: tuple[float, ...]  # since the first frame; empty where the store does not know the times
     scores: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.scores or len(self.seconds) not in (0, len(self.scores)):
+            lengths = f"{len(self.seconds)} times for {len(self.scores)} scores"
+            raise ArgumentError(f"a frame curve has {lengths}; give one for each score, or no times.")
 
 
 @dataclass(frozen=True)
@@ -90,6 +106,13 @@ class ReportComparison:
     # index of a run on the page, the best one first → its comparison with the best one
     pairs: Mapping[int, ComparedPair | None]
     note: str = ""  # why the runs are not compared; empty where they are
+
+    def __post_init__(self) -> None:
+        compared = [index for index, pair in self.pairs.items() if pair]
+        if compared != ([] if self.note else list(self.pairs)[1:]):
+            raise ArgumentError(
+                f"pairs of '{self.dataset}' compare runs {compared}; give one for each run but the first."
+            )
 
 
 @dataclass(frozen=True)
