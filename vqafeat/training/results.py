@@ -211,6 +211,29 @@ class MetricsSummary:
             values["datasets"] = {name: summary.as_dict() for name, summary in self.datasets.items()}
         return values
 
+    def as_json(self, videos: Mapping[str, int]) -> dict[str, Any]:
+        """Return what `--json` of every command prints.
+
+        Args:
+            videos: data set → how many different videos were measured.
+        """
+        measures = {name: getattr(self, name) for name in EVERY_MEASURE}
+        values: dict[str, Any] = {name: one.mean for name, one in measures.items()}
+        values |= {
+            "medians": {name: one.median for name, one in measures.items()},
+            "stds": {name: one.std for name, one in measures.items()},
+            "values": {**{name: one.values for name, one in measures.items()}, "n": self.n},
+            "n": sum(videos.values()),
+            "heads": len(self.n),
+            "few_videos": bool(self.few_videos),
+            "notes": self.notes,
+        }
+        if self.datasets:
+            values["datasets"] = {
+                name: own.as_json({name: videos[name]}) for name, own in self.datasets.items()
+            }
+        return values
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "MetricsSummary":
         """Return the summary that `as_dict` described; an earlier version stored fewer measures."""
