@@ -122,7 +122,7 @@ class RunConfig:
         return sha256(json_text(values).encode()).hexdigest()
 
     def changed_settings(self, other: "RunConfig") -> dict[str, Any]:
-        """Return the settings that differ from another run's; of another recipe, those that differ from it."""
+        """Return the settings that differ from those of a run; with another recipe, from that recipe."""
         before, recipe = other._settings(), str(self.recipe.get("name", ""))
         if recipe in RECIPES and recipe != before.get("recipe"):
             named = RECIPES.get(recipe)
