@@ -424,6 +424,32 @@ def test_predict__writes_curves_and_skips_bad_videos(run: Run, here: Path, data:
     assert (other.code, "weights_sha256" in other.err) == (1, True)
 
 
+def test_predict__json_and_csv_have_failures_and_curves(run: Run, avg_gru: Path, data: Path) -> None:
+    Path("bad").mkdir()
+    Path("bad/v1.mp4").write_bytes(b"no video")
+    predict = ("predict", avg_gru, "bad/v1.mp4", data / "v1.mp4", "--csv", "tables/scores.csv", "--json")
+    ended = run(*predict, "--per-frame", "--out", "curves")
+    assert ended.code == 3
+    failed, scored = json.loads(ended.out)
+    assert list(failed) == list(scored)
+    assert (failed["video"], failed["score"], failed["curve"]) == ("bad/v1.mp4", None, None)
+    assert (failed["kind"], failed["error"].startswith("'bad/v1.mp4'")) == ("cannot-open", True)
+    assert (scored["video"], scored["error"], scored["kind"]) == (str(data / "v1.mp4"), None, None)
+    assert scored["curve"] == "curves/002-v1.mp4.frames.csv"
+    assert Path(scored["curve"]).is_file()
+    with Path("tables/scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["video", "score", "std", "low", "high", "curve", "kind", "error"]
+    assert (rows[0]["video"], rows[0]["score"]) == ("bad/v1.mp4", "")
+    assert rows[0]["error"].lstrip("'") == failed["error"].lstrip("'")
+    assert [float(rows[1][name]) for name in ("score", "low")] == [scored["score"], scored["low"]]
+    assert (rows[1]["curve"], rows[1]["error"]) == (scored["curve"], "")
+    plain = json.loads(run("predict", avg_gru, data / "v1.mp4", "--json").out)
+    assert plain[0]["curve"] is None
+    refused = run("predict", avg_gru, data / "v1.mp4", "--csv", "tables")
+    assert (refused.code, "File 'tables' is a directory" in refused.err) == (2, True)
+
+
 def curve_of(path: Path) -> list[tuple[int, float, float]]:
     with path.open() as file:
         return [
