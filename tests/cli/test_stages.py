@@ -687,7 +687,8 @@ def test_fit__features_of_a_manifest_need_no_label_files(run: Run, here: Path, d
 
 
 def test_show__and_verify_report_folders_without_a_store(run: Run, here: Path, data: Path) -> None:
-    assert (run("show", here).code, "no feature store at" in run("show", here).err) == (1, True)
+    ended = run("show", here)
+    assert (ended.code, "holds nothing to show; give a run folder, a feature store" in ended.err) == (1, True)
     extracted(run, data)
     assert run("verify", "features").code == 0
     assert (
