@@ -122,17 +122,15 @@ def _videos_among(paths: tuple[Path, ...]) -> list[Path]:
 
     files: list[Path] = []
     for path in paths:
+        if not path.exists():
+            raise VideoError("cannot-open", f"'{path}' does not exist; name a video or a folder of videos.")
         inside = [path]
         if path.is_dir():
             inside = sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_EXTENSIONS)
-        if not inside or not path.exists():
-            if not path.exists():
-                raise VideoError(
-                    "cannot-open", f"'{path}' does not exist; name a video or a folder of videos."
-                )
+        if not inside:
             allowed = f"name files ({', '.join(VIDEO_EXTENSIONS[:4])} …) or folders"
             raise VideoError("cannot-open", f"'{path}' is not a video or a folder with videos; {allowed}.")
-        files.extend(inside)
+        files += inside
     return files
 
 

@@ -238,28 +238,17 @@ def _run_values(run: "vf.Run") -> dict[str, Any]:
 
 
 def _run_lines(run: "vf.Run") -> Iterator[str]:
-    from vqafeat.training.results import CONFIG, SPLITS
-
     config = run.config
     yield f"{run.path}: {config.head} on {config.feature_sets} of {config.dataset}, by {config.origin}"
     yield from _metrics_lines(run)
-    recipe = f"recipe {config.recipe['name']}, " if config.recipe else ""
-    options = _pairs(config.options) or "no options"
-    heads = f"{config.splits}, one per split, in weights/"
-    yield _line("heads", f"{heads}; {recipe}seed {config.seed}; {options}")
-    for name, value in config.recipe.items():
-        yield f"  {_line(name, str(value))}"
-    frames = config.frame_input
-    draws = f"{frames.draws} draw{'s' * (frames.draws != 1)}"
-    yield _line("frames", f"order {frames.order}, sampling {frames.sampling}, {draws}")
-    yield _line("splits", f"{config.split_kind}; {SPLITS}, digest {config.splits_digest or 'not known'}")
-    for dataset in config.datasets:
-        digest = dataset.digest or "not known"
-        yield _line("labels", f"{dataset.name}, {_labels(dataset)}, digest {digest}")
-    for name, identity in config.identities.items():
-        yield _line("features", f"{name}: {_identity(identity)}")
-    yield _line("software", _pairs(config.versions))
-    yield _line("run", f"digest {config.digest}; {CONFIG} has every value")
+    for title, values in run.describe().items():
+        if values:
+            yield f"  {title}"
+            yield from (f"    {name:28} {_text(value)}" for name, value in values.items())
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _metrics_lines(run: "vf.Run") -> Iterator[str]:
@@ -298,8 +287,3 @@ def _pairs(values: Mapping[str, Any]) -> str:
 def _identity(identity: Mapping[str, Any]) -> str:
     shown = {key: value for key, value in identity.items() if key not in ("channels", "origin")}
     return f"{_pairs(shown)}; by {identity['origin']}"
-
-
-def _labels(dataset: Any) -> str:
-    low, high = dataset.mos_range
-    return f"{dataset.score_name} {low:g} to {high:g}"

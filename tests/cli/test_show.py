@@ -58,7 +58,8 @@ def test_show__a_run_as_json_is_the_row_of_runs_and_its_config(run: Run, tmp_pat
     )
     assert {key: shown[key] for key in row} == row
     assert shown["config"]["feature_sets"] == row["features"]
-    assert f"digest {shown['digest']}" in run("show", folder).out
+    text = run("show", folder).out
+    assert all(words in text for words in (shown["digest"], f"SROCC  {row['srocc']:16.3f}", "  Recipe\n"))
     (folder / "metrics.json").unlink()
     unfinished = json.loads(run("show", folder, "--json").out)
     assert (unfinished["finished"], unfinished["srocc"], unfinished["n"]) == (False, None, 0)

@@ -335,8 +335,8 @@ def test_rendered__the_same_runs_give_the_same_page(tmp_path: Path) -> None:
     folders = [recorded_run(tmp_path / name / "run", noise=noise) for name, noise in (("a", 0.3), ("b", 0.9))]
     first, second = (rendered(build_report(folders, tmp_path)) for _ in range(2))
     assert first == second
-    assert [one["name"] for one in data_in(first)["runs"]] == [str(folder) for folder in folders], (
-        "two folders of one name keep their paths"
+    assert [one["name"] for one in data_in(first)["runs"]] == ["a/run", "b/run"], (
+        "two folders of one name keep as much of their paths as differs"
     )
 
 

@@ -130,14 +130,14 @@ def _read_runs(folders: Sequence[Path], baseline: Path | None) -> dict[str, Run]
     if twice := duplicates(str(folder.resolve()) for folder in folders):
         raise ArgumentError(f"the run '{twice[0]}' is given several times; give each run once.")
     by_path = {folder.resolve(): folder for folder in (*folders, *([] if baseline is None else [baseline]))}
-    names = _run_names(list(by_path))
+    names = run_names(list(by_path))
     if len(names) < 2:
         given = ", ".join(names) or "none"
         raise ArgumentError(f"{len(names)} run(s) were given ({given}); a comparison takes at least two.")
     return {name: Run(path).check_finished() for name, path in zip(names, by_path.values(), strict=True)}
 
 
-def _run_names(paths: Sequence[Path]) -> list[str]:
+def run_names(paths: Sequence[Path]) -> list[str]:
     """Return the last part of each path, and more parts where another path ends alike."""
     names = []
     for path in paths:

@@ -217,22 +217,18 @@ class MetricsSummary:
         Args:
             videos: data set → how many different videos were measured.
         """
-        measures = {name: getattr(self, name) for name in EVERY_MEASURE}
-        values: dict[str, Any] = {name: one.mean for name, one in measures.items()}
-        values |= {
-            "medians": {name: one.median for name, one in measures.items()},
-            "stds": {name: one.std for name, one in measures.items()},
-            "values": {**{name: one.values for name, one in measures.items()}, "n": self.n},
-            "n": sum(videos.values()),
-            "heads": len(self.n),
-            "few_videos": bool(self.few_videos),
+
+        def every(key: str) -> dict[str, Any]:
+            return {name: getattr(getattr(self, name), key) for name in EVERY_MEASURE}
+
+        values = {
+            **every("mean"),
+            **{"medians": every("median"), "stds": every("std"), "values": {**every("values"), "n": self.n}},
+            **{"n": sum(videos.values()), "heads": len(self.n), "few_videos": bool(self.few_videos)},
             "notes": self.notes,
         }
-        if self.datasets:
-            values["datasets"] = {
-                name: own.as_json({name: videos[name]}) for name, own in self.datasets.items()
-            }
-        return values
+        datasets = {name: own.as_json({name: videos[name]}) for name, own in self.datasets.items()}
+        return {**values, "datasets": datasets} if datasets else values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "MetricsSummary":
