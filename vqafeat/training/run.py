@@ -190,16 +190,14 @@ def _reusable(out: Path, config: RunConfig) -> Path:
     """Return the folder of this run, finished or not, at `out` or next to it, or else a free one."""
     candidates = [out, *sorted(path.parent for path in out.parent.glob(f"*/{CONFIG}"))]
     same = [path for path in candidates if _digest(path) == config.digest]
-    finished = [path for path in same if (path / METRICS).is_file()]
-    taken = (out / CONFIG).is_file() or (out.is_dir() and any(out.iterdir()))
-    return next(iter([*finished, *same]), _name_by_settings(out, config) if taken else out)
+    if same:
+        return next((path for path in same if (path / METRICS).is_file()), same[0])
+    is_taken = out.is_dir() and any(out.iterdir())
+    return _name_by_settings(out, config) if is_taken else out
 
 
 def _name_by_settings(out: Path, config: RunConfig) -> Path:
-    """Return a folder named after `out` and the settings that differ from the run in `out`.
-
-    A digest follows where they are too long or say too little.
-    """
+    """Return a folder named by the settings that differ from the run in `out`, and by a digest if need be."""
     try:
         changed = config.changed_settings(Run(out).config)
     except WeightsError:
