@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from vqafeat.evaluation.compare import ComparedRuns
     from vqafeat.evaluation.evaluate import Evaluation
     from vqafeat.evaluation.groups import GroupEvaluation
-    from vqafeat.training.results import MetricsSummary
 
 _OWN = "[default: that of the run]"
 _BY = "Also measure groups of videos; see `vqafeat list groupings`, or give a CSV video,group."
@@ -77,12 +76,13 @@ def evaluate(
     frames = options.given({name: measured.pop(name) for name in ("order", "sampling", "draws")})
     with local_copies(source, split_feature_sets(Run(run).config.feature_sets), cache) as copy:
         result = evaluate.evaluate(run, copy, frame_changes=frames, **measured)
-    values = _as_json(result.summary, len({row.video for row in result.predictions}))
+    videos = {row.video for row in result.predictions}
+    values = result.summary.as_json({source.dataset.name: len(videos)})
     lines = [f"{run} on {result.measured_on}; mean over {len(result.summary.n)} heads"]
     lines += metrics_lines(result.summary, result.mapping)
     if by is not None:
         grouped = groups.evaluate_groups(result, source, by, quality_threshold=quality_threshold)
-        own = {group.name: _as_json(group.summary, group.videos) for group in grouped.groups}
+        own = {group.name: group.summary.as_json({group.name: group.videos}) for group in grouped.groups}
         values |= {"by": grouped.by, "groups": own, "ungrouped": grouped.ungrouped}
         lines += _group_lines(grouped, result.mapping)
     if out is not None:
@@ -102,15 +102,6 @@ def _write_predictions(result: "Evaluation", score_name: str, title: str, out: P
     rows = [row for row in result.predictions if np.isfinite(row.prediction)]
     scores, labels = ([getattr(row, name) for row in rows] for name in ("prediction", "mos"))
     plot_predictions(scores, labels, score_name, title, out / "predictions.png", result.mapping)
-
-
-def _as_json(summary: "MetricsSummary", videos: int) -> dict[str, Any]:
-    from vqafeat.training.results import EVERY_MEASURE
-
-    means = {name: getattr(summary, name).mean for name in EVERY_MEASURE}
-    medians = {name: getattr(summary, name).median for name in EVERY_MEASURE}
-    counts = {"n": videos, "heads": len(summary.n), "few_videos": bool(summary.few_videos)}
-    return {**means, "medians": medians, **counts, "notes": summary.notes}
 
 
 def _group_lines(grouped: "GroupEvaluation", mapping: str) -> list[str]:
@@ -223,7 +214,12 @@ def ensemble(first: Path, second: Path, kappa: float | None, mapping: str | None
     from vqafeat_cli.console import metrics_lines, print_result
 
     result = blend(first, second, kappa=kappa, mapping=mapping)
-    values = {**result.summary.as_dict(), "kappas": result.kappas, "chosen": result.selection}
+    videos = {row.video for row in result.predictions}
+    values = {
+        **result.summary.as_json({"": len(videos)}),
+        "kappas": result.kappas,
+        "chosen": result.selection,
+    }
     kappas = ", ".join(f"{value:.2f}" for value in result.kappas)
     title = f"{first} and {second}: kappa {kappas} ({result.selection})"
     print_result(json, values, [title, *metrics_lines(result.summary, result.mapping)])

@@ -147,7 +147,7 @@ def fit(
             cluster=ray,
             progress=progress,
         )
-    print_result(json, run.metrics.as_dict(), _run_lines(run))
+    print_result(json, run.as_json(), _run_lines(run))
 
 
 def _run_lines(run: "vf.Run") -> Iterator[str]:

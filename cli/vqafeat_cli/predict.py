@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from vqafeat.datasets import RawGeometry
     from vqafeat.evaluation.predict import ScoredVideo
 
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_COLUMNS = ("video", "score", "std", "low", "high", "curve", "kind", "error")
+
 
 @click.command()
 @click.argument("run", type=PATH)
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 @flag("--any-features", help="Allow features that are computed differently from those in training.")
 @flag("--uncalibrated", help="Print the output of the heads, which is not on the label scale.")
 @flag("--held-out", help="Use only heads that were not trained or validated on the video.")
+@option("--csv", "table", type=_FILE, help="Also write a CSV with a row per video, failures included.")
 @options.json_option
 def predict(
     run: Path,
@@ -42,6 +46,7 @@ def predict(
     any_features: bool,
     uncalibrated: bool,
     held_out: bool,
+    table: Path | None,
     json: bool,
     **compute: Any,
 ) -> int:
@@ -58,7 +63,7 @@ def predict(
     \b
     Examples:
       vqafeat predict runs/konvid-resnet50-sub-gru clip.mp4
-      vqafeat predict runs/konvid-resnet50-sub-gru folder/ --per-frame --out curves
+      vqafeat predict runs/konvid-resnet50-sub-gru folder/ --per-frame --out curves --csv scores.csv
       vqafeat predict vsfa folder/
     """
     from vqafeat.datasets import RawGeometry
@@ -73,14 +78,13 @@ def predict(
     scorer = Scorer(model, all_weights, split, any_features, held_out)
     if not scorer.checks.fitted_on:
         click.echo("note: the run does not record its videos; training videos are not detected.", err=True)
-    rows, failed, names = [], 0, Counter(path.name for path in files)
+    rows, names = [], Counter(path.name for path in files)
     for path, result in scorer.score_all(files, geometry, options.resources(**compute)):
         scored = _with_times(result) if per_frame else result
+        rows.append(row := _as_json(path, scored))
         if isinstance(scored, VideoError):
-            failed += 1
             click.echo(f"{scored.kind}: {scored}", err=True)
             continue
-        rows.append(_as_json(scored))
         if not json:
             click.echo(f"{path}  {score_text(scored)}  ({scored.scale})")
         for warning in scored.warnings:
@@ -88,10 +92,12 @@ def predict(
         if per_frame:
             # a number distinguishes files that have the same name in several folders
             prefix = f"{len(rows):03d}-" if names[path.name] > 1 else ""
-            _write_curve(scored, out, f"{prefix}{path.name}", geometry)
+            row["curve"] = str(_write_curve(scored, out, f"{prefix}{path.name}", geometry))
+    if table is not None:
+        write_csv(table, _COLUMNS, [[row[name] for name in _COLUMNS] for row in rows])
     if json:
         click.echo(json_text(rows))
-    if failed:
+    if failed := sum(row["error"] is not None for row in rows):
         click.echo(f"{failed} of {len(files)} videos could not be scored.", err=True)
     return options.FINISHED_WITH_FAILURES if failed else 0
 
@@ -116,17 +122,15 @@ def _videos_among(paths: tuple[Path, ...]) -> list[Path]:
 
     files: list[Path] = []
     for path in paths:
+        if not path.exists():
+            raise VideoError("cannot-open", f"'{path}' does not exist; name a video or a folder of videos.")
         inside = [path]
         if path.is_dir():
             inside = sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_EXTENSIONS)
-        if not inside or not path.exists():
-            if not path.exists():
-                raise VideoError(
-                    "cannot-open", f"'{path}' does not exist; name a video or a folder of videos."
-                )
+        if not inside:
             allowed = f"name files ({', '.join(VIDEO_EXTENSIONS[:4])} …) or folders"
             raise VideoError("cannot-open", f"'{path}' is not a video or a folder with videos; {allowed}.")
-        files.extend(inside)
+        files += inside
     return files
 
 
@@ -147,14 +151,18 @@ def score_text(scored: "ScoredVideo") -> str:
     return f"{scored.score:.4g} ± {scored.std:.2g}, {low_high} over {len(heads)} heads"
 
 
-def _as_json(scored: "ScoredVideo") -> dict[str, Any]:
-    values = {name: getattr(scored, name) for name in ("score", "std", "scale", "calibrated", "warnings")}
+def _as_json(path: Path, scored: "ScoredVideo | VideoError") -> dict[str, Any]:
+    """Return the values of a video; those of a failure are None, as are the curve and error of others."""
+    keys = ("score", "std", "scale", "calibrated", "warnings", "low", "high", "heads", "curve")
+    values = {"video": str(path), **dict.fromkeys((*keys, "kind", "error"))}
+    if isinstance(scored, VideoError):
+        return {**values, "kind": scored.kind, "error": str(scored)}
+    values |= {name: getattr(scored, name) for name in keys[:5]}
     heads = dict(zip(map(str, scored.splits), scored.head_scores.tolist(), strict=True))
-    low, high = min(heads.values()), max(heads.values())
-    return {"video": str(scored.path), **values, "low": low, "high": high, "heads": heads}
+    return {**values, "low": min(heads.values()), "high": max(heads.values()), "heads": heads}
 
 
-def _write_curve(scored: "ScoredVideo", out: Path, stem: str, raw: "RawGeometry | None") -> None:
+def _write_curve(scored: "ScoredVideo", out: Path, stem: str, raw: "RawGeometry | None") -> Path:
     from vqafeat.plots import plot_frame_curve, worst_and_best
     from vqafeat.video.files import read_frames
 
@@ -164,3 +172,4 @@ def _write_curve(scored: "ScoredVideo", out: Path, stem: str, raw: "RawGeometry 
     moments = {int(scored.frames[index]) for index in worst_and_best(scored).values()}
     plot = plot_frame_curve(scored, out / f"{stem}.frames.png", read_frames(scored.path, moments, raw))
     click.echo(f"curve: {table}, {plot}", err=True)
+    return table

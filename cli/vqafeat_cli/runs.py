@@ -1,7 +1,7 @@
 """`vqafeat runs`: the runs in a folder, next to one another."""
 
 from datetime import datetime
-from math import isfinite
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from click import Choice, argument, option
 import vqafeat as vf
 from vqafeat.errors import ArgumentError, VqafeatError
 from vqafeat.io import json_text
-from vqafeat_cli.console import aligned
+from vqafeat_cli.console import aligned, number
 from vqafeat_cli.options import PATH, json_option
 
 _COLUMNS = ("run", "head", "features", "loss", "dataset", "srocc", "std", "date")
@@ -36,42 +36,36 @@ def runs(folder: Path, sort: str, dataset: str | None, head: str | None, json: b
     rows = []
     for path in sorted(config.parent for config in folder.rglob("config.json")):
         try:
-            rows.append(_row(vf.Run(path)))
+            rows.append(run_as_json(vf.Run(path)))
         except VqafeatError as error:
             click.echo(f"note: '{path}' is left out: {error}", err=True)
     rows = [row for row in rows if head in (None, row["head"])]
     rows = [row for row in rows if dataset is None or dataset in row["dataset"].split("+")]
-    if sort == "srocc":
-        rows.sort(key=lambda row: -row["srocc"] if row["srocc"] is not None else 2.0)
-    else:
-        rows.sort(key=lambda row: (row[sort] is None, row[sort] or 0), reverse=sort == "date")
+    rows.sort(key=lambda row: _sort_key(row, sort), reverse=sort == "date")
     if json:
         click.echo(json_text(rows))
         return
-    cells = [[_text(row[column]) for column in _COLUMNS] for row in rows]
+    cells = [[_text(_column(row, column)) for column in _COLUMNS] for row in rows]
     for line in aligned([[column.upper() if column == "srocc" else column for column in _COLUMNS], *cells]):
         click.echo(line)
 
 
-def _row(run: "vf.Run") -> dict[str, Any]:
-    config, measured = run.config, run.finished and bool(run.metrics.n)
-    srocc = run.metrics.srocc if measured else None
+def run_as_json(run: "vf.Run") -> dict[str, Any]:
+    """Return what `--json` prints of a run, with its date."""
     written = (run.path / ("metrics.json" if run.finished else "config.json")).stat().st_mtime
-    return {
-        "run": str(run.path),
-        "head": config.head,
-        "features": config.feature_sets,
-        "loss": config.recipe.get("loss", ""),
-        "dataset": config.dataset,
-        "srocc": srocc.mean if srocc and isfinite(srocc.mean) else None,
-        "std": srocc.std if srocc and isfinite(srocc.std) else None,
-        "splits": config.splits,
-        "finished": run.finished,
-        "date": datetime.fromtimestamp(written).isoformat(" ", "minutes"),
-    }
+    return {**run.as_json(), "date": datetime.fromtimestamp(written).isoformat(" ", "minutes")}
+
+
+def _column(row: dict[str, Any], name: str) -> Any:
+    return row["stds"]["srocc"] if name == "std" else row[name]
+
+
+def _sort_key(row: dict[str, Any], column: str) -> tuple[bool, Any]:
+    """Sort by the column, the highest SROCC first; a row without a value is last."""
+    value = _column(row, column)
+    unknown = isinstance(value, float) and isnan(value)
+    return unknown, -value if column == "srocc" else value
 
 
 def _text(value: object) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else str(value)

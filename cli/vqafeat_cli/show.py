@@ -1,7 +1,8 @@
-"""`vqafeat show`: what a store or a run holds, and where its numbers came from."""
+"""`vqafeat show`: what a run, a store or a table holds, and where its numbers came from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -9,35 +10,79 @@ import click
 from click import option
 
 import vqafeat as vf
-from vqafeat.errors import StoreError
+from vqafeat.errors import ArgumentError, StoreError
+from vqafeat.io import json_text
 from vqafeat.remote import StorePath
-from vqafeat_cli.options import flag, paths_option
+from vqafeat_cli.options import flag, json_option, paths_option
+from vqafeat_cli.runs import run_as_json
+
+_WHAT = (
+    "a run folder, a feature store or a folder of stores, a table (`vqafeat list tables`) or its .toml, or a "
+    "file of `vqafeat table NAME --json --out FOLDER`"
+)
 
 
 @click.command()
-@click.argument("path", metavar="STORE|RUN|FOLDER")
+@click.argument("path", metavar="RUN|STORE|FOLDER|TABLE")
 @paths_option("path")
 @flag("--digest", help="Read the whole store and print the digest of its content, which packing keeps.")
 @option("--video", metavar="NAME", help="Show where this video's file, frames and features came from.")
-def show(path: StorePath, digest: bool, video: str | None) -> None:
-    """Show the content and the provenance of a run, of a store, or of all stores in a folder.
+@json_option
+def show(path: StorePath, digest: bool, video: str | None, json: bool) -> None:
+    """Show the content and the provenance of a run, a store, all stores in a folder, or a table.
+
+    TABLE is a name of `vqafeat list tables` or your own .toml, of which the published values are shown, or a
+    .json that `vqafeat table NAME --json --out FOLDER` wrote.
 
     \b
     Examples:
       vqafeat show features/konvid.zarr --digest
       vqafeat show features/konvid.zarr --video 7734711690.mp4
-      vqafeat show runs/konvid-resnet50-sub-gru
+      vqafeat show runs/konvid-resnet50-sub-gru --json
+      vqafeat show li-4
     """
-    if isinstance(path, Path) and (path / "config.json").is_file():
-        if digest or video:
-            raise click.UsageError(f"'{path}' is a run; --digest and --video are for stores: leave them out.")
-        lines = _run_lines(vf.Run(path))
-    elif digest and video is not None:
+    kind = _kind(path)
+    if kind != "store" and (digest or video is not None):
+        raise click.UsageError(f"'{path}' is a {kind}; --digest and --video are for stores: leave them out.")
+    if digest and video is not None:
         raise click.UsageError("--digest is for a whole store and --video for one video; leave one out.")
+    values: Any
+    lines: Iterable[str]
+    if kind == "run":
+        run = vf.Run(str(path))
+        values, lines = _run_values(run), _run_lines(run)
+    elif kind == "table":
+        values = _table_values(Path(str(path)))
+        lines = _table_lines(values)
+    elif video is not None:
+        values = _video_values(path, video)
+        lines = (line for own in values for line in _video_lines(own))
     else:
-        lines = _store_lines(path, digest) if video is None else _video_lines(path, video)
-    for text in lines:
-        click.echo(text)
+        values = (_store_values(store, digest) for store in stores_at(path))
+        lines = (line for own in values for line in _store_lines(own))
+    if json:
+        click.echo(json_text(list(values) if kind == "store" else values))
+        return
+    for line in lines:
+        click.echo(line)
+
+
+def _kind(path: StorePath) -> str:
+    """Return what is at a path: run, table or store."""
+    from vqafeat.paper_tables import table_names
+    from vqafeat.store import stores_in
+
+    if not isinstance(path, Path):
+        return "store"
+    if (path / "config.json").is_file():
+        return "run"
+    is_file = path.is_file() and path.suffix in (".json", ".toml")
+    if is_file or (not path.exists() and str(path) in table_names()):
+        return "table"
+    if path.suffix == ".zarr" or stores_in(path):
+        return "store"
+    problem = "holds nothing to show" if path.exists() else "does not exist"
+    raise ArgumentError(f"'{path}' {problem}; give {_WHAT}.")
 
 
 def stores_at(path: StorePath) -> "Iterator[vf.FeatureStore]":
@@ -47,81 +92,162 @@ def stores_at(path: StorePath) -> "Iterator[vf.FeatureStore]":
     return map(vf.FeatureStore.open, stores_in(path) or [path])
 
 
-def _store_lines(folder: StorePath, digest: bool) -> Iterator[str]:
+def _store_values(store: "vf.FeatureStore", digest: bool) -> dict[str, Any]:
     from vqafeat.store import content_digest
 
-    for store in stores_at(folder):
-        dataset = store.dataset
-        source = f" from {dataset.label_list}" if dataset.labelled else ""
-        yield f"{store.path}: {dataset.title}, {len(dataset.videos)} videos, {dataset.label_words}{source}"
-        yield f"  layout: {store.layout.name}"
-        if digest:
-            yield f"  content: {content_digest(store)}"
-        if dataset.scale:
-            yield f"  scale: {dataset.scale}"
-        names = [video.name for video in dataset.videos]
-        problems = {name: text for name in names if (text := store.times_problem(name))}
-        for name, text in islice(problems.items(), 1):
-            count = f"those of {len(problems)} videos cannot be used"
-            yield f"  times: {count} (first: those of '{name}' {text})"
-        for name in store.feature_sets():
-            yield f"  {name}: {len(store.complete_videos(name))} videos complete"
-            for key, value in store.identity(name).as_dict().items():
-                yield f"    {key:16} {value}"
+    dataset = store.dataset
+    problems = {video.name: store.times_problem(video.name) for video in dataset.videos}
+    return {
+        "store": str(store.path),
+        "dataset": dataset.name,
+        "title": dataset.title,
+        "videos": len(dataset.videos),
+        "labels": dataset.label_words,
+        "label_list": dataset.label_list if dataset.labelled else None,
+        "scale": dataset.scale,
+        "layout": store.layout.name,
+        "content": content_digest(store) if digest else None,
+        "times_problems": {name: text for name, text in problems.items() if text},
+        "feature_sets": {
+            name: {
+                "complete_videos": len(store.complete_videos(name)),
+                "identity": store.identity(name).as_dict(),
+            }
+            for name in store.feature_sets()
+        },
+    }
 
 
-def _video_lines(folder: StorePath, name: str) -> Iterator[str]:
+def _store_lines(store: Mapping[str, Any]) -> Iterator[str]:
+    source = f" from {store['label_list']}" if store["label_list"] else ""
+    yield f"{store['store']}: {store['title']}, {store['videos']} videos, {store['labels']}{source}"
+    for name in ("layout", "content", "scale"):
+        if store[name]:
+            yield f"  {name}: {store[name]}"
+    problems = store["times_problems"]
+    for name, text in islice(problems.items(), 1):
+        count = f"those of {len(problems)} videos cannot be used"
+        yield f"  times: {count} (first: those of '{name}' {text})"
+    for name, features in store["feature_sets"].items():
+        yield f"  {name}: {features['complete_videos']} videos complete"
+        for key, value in features["identity"].items():
+            yield f"    {key:16} {value}"
+
+
+def _video_values(folder: StorePath, name: str) -> list[dict[str, Any]]:
     stores = list(stores_at(folder))
     holders = [(store, video) for store in stores for video in store.dataset.videos if video.name == name]
     if not holders:
         paths, example = ", ".join(f"'{store.path}'" for store in stores), stores[0].dataset.videos[0].name
         next_step = f"give a name as the label list writes it, such as '{example}'"
         raise StoreError(f"{paths} has no video '{name}'; {next_step}.")
-    for store, video in holders:
-        yield f"{store.path}, {name}"
-        part = f", official part {video.split}" if video.split else ""
-        value = f"{video.mos:g}" if video.labelled else "unknown"
-        label = f"{store.dataset.score_name} {value} of {store.dataset.label_list}"
-        yield _line("label", f"{label}, content {video.content}{part}")
-        source, seconds = store.source(name), store.seconds(name)
-        if source is None or seconds is None:
-            yield _line("file", "not known: its features were imported, or are not extracted yet")
-        else:
-            yield _line("file", _pairs(source))
-            problem = f"; cannot be used: they {text}" if (text := store.times_problem(name)) else ""
-            yield _line("frames", f"{len(seconds)}, {seconds[0]:.3f} to {seconds[-1]:.3f} seconds{problem}")
-        for feature_set in store.feature_sets():
-            if store.stored(feature_set, name) is None:
-                yield _line(feature_set, "not stored")
-                continue
-            rows = store.read(feature_set, name).values
-            shape = f"{rows.shape[0]} rows of {rows.shape[1]} channels, {rows.dtype}"
-            yield _line(feature_set, f"{shape}; {_identity(store.identity(feature_set).as_dict())}")
+    return [
+        {
+            "store": str(store.path),
+            "video": name,
+            "score_name": store.dataset.score_name,
+            "label": video.mos,
+            "label_list": store.dataset.label_list,
+            "content": video.content,
+            "part": video.split,
+            "file": store.source(name),
+            "frames": _frames(store, name),
+            "feature_sets": {own: _stored(store, own, name) for own in store.feature_sets()},
+        }
+        for store, video in holders
+    ]
+
+
+def _frames(store: "vf.FeatureStore", video: str) -> dict[str, Any] | None:
+    """Return the number and times of a video's frames; None if they are not known."""
+    if (seconds := store.seconds(video)) is None:
+        return None
+    times = {"first_second": float(seconds[0]), "last_second": float(seconds[-1])}
+    return {"count": len(seconds), **times, "problem": store.times_problem(video)}
+
+
+def _stored(store: "vf.FeatureStore", feature_set: str, video: str) -> dict[str, Any] | None:
+    """Return the shape and the identity of a video's features; None if they are not stored."""
+    if store.stored(feature_set, video) is None:
+        return None
+    values = store.read(feature_set, video).values
+    shape = {"rows": values.shape[0], "channels": values.shape[1], "dtype": str(values.dtype)}
+    return {**shape, "identity": store.identity(feature_set).as_dict()}
+
+
+def _video_lines(video: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{video['store']}, {video['video']}"
+    part = f", official part {video['part']}" if video["part"] else ""
+    value = f"{video['label']:g}" if isfinite(video["label"]) else "unknown"
+    label = f"{video['score_name']} {value} of {video['label_list']}"
+    yield _line("label", f"{label}, content {video['content']}{part}")
+    frames = video["frames"]
+    if video["file"] is None or frames is None:
+        yield _line("file", "not known: its features were imported, or are not extracted yet")
+    else:
+        yield _line("file", _pairs(video["file"]))
+        times = "{count}, {first_second:.3f} to {last_second:.3f} seconds".format_map(frames)
+        problem = f"; cannot be used: they {frames['problem']}" if frames["problem"] else ""
+        yield _line("frames", f"{times}{problem}")
+    for name, stored in video["feature_sets"].items():
+        if stored is None:
+            yield _line(name, "not stored")
+            continue
+        shape = "{rows} rows of {channels} channels, {dtype}".format_map(stored)
+        yield _line(name, f"{shape}; {_identity(stored['identity'])}")
+
+
+def _table_values(path: Path) -> dict[str, Any]:
+    """Return a table that `vqafeat table` wrote, or the published values of one that it can fill."""
+    from vqafeat.paper_tables.format import as_dict
+    from vqafeat.paper_tables.load import load_table
+    from vqafeat.paper_tables.run import TableResult
+    from vqafeat.paper_tables.sources import commands_for
+    from vqafeat.paper_tables.table import NOTHING, CellResult
+    from vqafeat.report.content import WrittenTable
+
+    if path.suffix == ".json":
+        return dict(WrittenTable.read(path).values)
+    table = load_table(str(path))
+    values = as_dict(TableResult(table, tuple(map(CellResult, table.cells))), Path("features"))
+    for cell, own in zip(table.cells, values["cells"], strict=True):
+        own["shown"] = cell.published.text if cell.published else NOTHING
+    required = [cell.options.required(cell.request) for cell in table.cells if cell.request]
+    commands = commands_for([need for needs in required for need in needs], Path("features"))
+    fill = f"These are the published values; `vqafeat table {path}` measures them"
+    lines = [table.caption, f"{fill} on the features of:" if commands else f"{fill}."]
+    return {**values, "commands": commands, "lines": [*filter(None, lines), *commands]}
+
+
+def _table_lines(values: Mapping[str, Any]) -> Iterator[str]:
+    from vqafeat.report.content import WrittenTable
+    from vqafeat_cli.console import aligned
+
+    table = WrittenTable(Path(), values).shown([])
+    yield table.title
+    rows = [[name, *(cell.text for cell in cells)] for name, cells in table.rows]
+    yield from aligned([["", *table.columns], *rows])
+    yield from (f"  {note}" for note in table.notes)
+
+
+def _run_values(run: "vf.Run") -> dict[str, Any]:
+    kept = run.kept_epochs if run.finished else ()
+    config = run.config
+    return {**run_as_json(run), "kept_epochs": kept, "digest": config.digest, "config": config.as_dict()}
 
 
 def _run_lines(run: "vf.Run") -> Iterator[str]:
-    from vqafeat.training.results import CONFIG, SPLITS
-
     config = run.config
     yield f"{run.path}: {config.head} on {config.feature_sets} of {config.dataset}, by {config.origin}"
     yield from _metrics_lines(run)
-    recipe = f"recipe {config.recipe['name']}, " if config.recipe else ""
-    options = _pairs(config.options) or "no options"
-    heads = f"{config.splits}, one per split, in weights/"
-    yield _line("heads", f"{heads}; {recipe}seed {config.seed}; {options}")
-    for name, value in config.recipe.items():
-        yield f"  {_line(name, str(value))}"
-    frames = config.frame_input
-    draws = f"{frames.draws} draw{'s' * (frames.draws != 1)}"
-    yield _line("frames", f"order {frames.order}, sampling {frames.sampling}, {draws}")
-    yield _line("splits", f"{config.split_kind}; {SPLITS}, digest {config.splits_digest or 'not known'}")
-    for dataset in config.datasets:
-        digest = dataset.digest or "not known"
-        yield _line("labels", f"{dataset.name}, {_labels(dataset)}, digest {digest}")
-    for name, identity in config.identities.items():
-        yield _line("features", f"{name}: {_identity(identity)}")
-    yield _line("software", _pairs(config.versions))
-    yield _line("run", f"digest {config.digest}; {CONFIG} has every value")
+    for title, values in run.describe().items():
+        if values:
+            yield f"  {title}"
+            yield from (f"    {name:28} {_text(value)}" for name, value in values.items())
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _metrics_lines(run: "vf.Run") -> Iterator[str]:
@@ -160,8 +286,3 @@ def _pairs(values: Mapping[str, Any]) -> str:
 def _identity(identity: Mapping[str, Any]) -> str:
     shown = {key: value for key, value in identity.items() if key not in ("channels", "origin")}
     return f"{_pairs(shown)}; by {identity['origin']}"
-
-
-def _labels(dataset: Any) -> str:
-    low, high = dataset.mos_range
-    return f"{dataset.score_name} {low:g} to {high:g}"

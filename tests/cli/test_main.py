@@ -91,7 +91,7 @@ def test_completion__of_heads_data_sets_runs_and_tables(
     [
         (["predict", "run", "clip.mp4"], "'clip.mp4' does not exist; name a video or a folder"),
         (["compare", "run", "other"], "'run' does not exist and is no run folder; give the folder that"),
-        (["show", "features"], "'features' does not exist: no feature store at 'features'"),
+        (["show", "features"], "'features' does not exist; give a run folder, a feature store or"),
         (["table", "own.toml"], "table 'own.toml' does not exist; give the path of a .toml file"),
         (["--plugin", "own.py", "list"], "plugin 'own.py' does not exist; give a Python file"),
         (["extract", "--dataset", "own.csv", "--backbone", "resnet18"], "data set 'own.csv' does not exist"),

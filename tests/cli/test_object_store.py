@@ -35,15 +35,15 @@ def test_fit__reads_a_packed_store_at_a_url_from_a_copy(
     packed = run("pack", "features/mine.zarr", "--out", "s3://bucket/features/mine.zarr", *option)
     assert packed.out.startswith("s3://bucket/features/mine.zarr: packed, 20 complete entries")
     first = run(*FIT, "--out", "runs/first", *store, *option)
-    assert (first.code, first.out) == (0, plain.out)
+    assert (first.code, first.out.replace("/first", "/plain")) == (0, plain.out)
     assert "of s3://bucket/features/mine.zarr to" in first.err
     with s3.seen() as requests:
         again = run(*FIT, "--out", "runs/again", *store, *option)
-    assert again.out == plain.out
+    assert again.out.replace("/again", "/plain") == plain.out
     assert "reading the copy of s3://bucket/features/mine.zarr" in again.err
     assert not any("float16" in request for request in requests)
     streamed = run(*FIT, "--out", "runs/streamed", *store, *option, "--cache", "none")
-    assert streamed.out == plain.out
+    assert streamed.out.replace("/streamed", "/plain") == plain.out
     assert "exceed the 0.00 GiB of --cache; each access reads it there" in streamed.err
     endings = [
         first,

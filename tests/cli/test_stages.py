@@ -80,7 +80,7 @@ def test_extract__twice_then_show_and_verify(run: Run, here: Path, data: Path) -
 def test_pack__keeps_the_content_and_what_is_fitted_from_it(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
     fit = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 1, "--json")
-    plain = run(*fit, "--out", "runs/plain")
+    assert run(*fit, "--out", "runs/plain").code == 0
     digest = [line for line in run("show", "features", "--digest").out.splitlines() if "content" in line]
     packed = run("pack", "features/mine.zarr")
     assert packed.code == 0
@@ -90,7 +90,9 @@ def test_pack__keeps_the_content_and_what_is_fitted_from_it(run: Run, here: Path
     assert "squeezenet1_0: 20 videos complete" in shown
     assert digest == [line for line in shown.splitlines() if "content" in line]
     assert run("verify", "features").code == 0
-    assert run(*fit, "--out", "runs/packed").out == plain.out
+    fits = [json.loads(run(*fit, "--out", f"runs/{name}").out) for name in ("plain", "packed")]
+    assert [values.pop("run") for values in fits] == ["runs/plain", "runs/packed"]
+    assert fits[0] == fits[1]
     assert run("evaluate", "runs/plain", "--json").out == run("evaluate", "runs/packed", "--json").out
     assert run("report", "runs/packed", "--store", "features", "--out", "page.html").code == 0
 
@@ -197,14 +199,34 @@ def test_fit__finds_a_finished_run_and_refuses_another_in_its_folder(run: Run, a
 def test_evaluate__equals_the_figures_of_the_fit(run: Run, avg_gru: Path) -> None:
     result = json.loads(run(*AVG_GRU, "--overwrite", "--json").out)
     assert set(result) >= {"srocc", "krocc", "plcc", "rmse", "n"}
-    assert set(result["srocc"]) == {"mean", "std", "median", "values"}
     measured = json.loads(run("evaluate", avg_gru, "--json").out)
     assert set(measured) >= {"srocc", "krocc", "plcc", "rmse", "n"}
-    assert measured["srocc"] == pytest.approx(result["srocc"]["mean"], abs=1e-9)
+    assert measured["srocc"] == pytest.approx(result["srocc"], abs=1e-9)
     for name in ("plcc_plain", "rmse_plain", "rmse_calibrated"):
-        assert measured[name] == pytest.approx(result[name]["mean"], abs=1e-5)
+        assert measured[name] == pytest.approx(result[name], abs=1e-5)
     assert (result["few_videos"], measured["few_videos"]) == (True, True)
+    for name in ("medians", "stds"):
+        assert measured[name] == pytest.approx(result[name], abs=1e-5)
     assert "the test parts of the run's 2 splits" in run("evaluate", avg_gru).out
+
+
+def test_json__of_commands_has_the_same_keys_and_shapes(run: Run, avg_gru: Path) -> None:
+    other = json.loads(run(*AVG_GRU, "--seed", 1, "--epochs", 1, "--json").out)["run"]
+    assert other == "runs/mine-squeezenet1_0-avg-gru-epochs=1-seed=1"
+    shutil.copytree(avg_gru, "elsewhere/again")
+    evaluated = json.loads(run("evaluate", avg_gru, "--json").out)
+    (compared, _) = json.loads(run("compare", avg_gru, "elsewhere/again", "--json").out)["runs"].values()
+    fitted = json.loads(run(*AVG_GRU, "--json").out)
+    listed = next(row for row in json.loads(run("runs", "--json").out) if row["run"] == fitted["run"])
+    blended = json.loads(run("ensemble", avg_gru, "elsewhere/again", "--kappa", 0.5, "--json").out)
+    assert {"srocc", "rmse_calibrated", "medians", "stds", "values", "n", "heads", "notes"} < set(evaluated)
+    for values in (fitted, compared, listed, blended):
+        for key, value in evaluated.items():
+            assert values[key] is None or type(values[key]) is type(value), key
+            if isinstance(value, dict):
+                assert set(values[key]) == set(value), key
+        assert (values["n"], values["heads"]) == (evaluated["n"], evaluated["heads"])
+    assert {**compared, **fitted} == fitted
 
 
 def test_evaluate__writes_the_predictions_and_their_scatter(run: Run, avg_gru: Path, here: Path) -> None:
@@ -227,7 +249,7 @@ def test_show__a_run_with_its_figures_epochs_and_calibration(run: Run, avg_gru: 
         "metrics             over 2 splits, from the test parts in predictions.csv; PLCC and RMSE after "
         "mapping 'logistic-increasing'" in shown
     )
-    assert f"  SROCC            {result['srocc']['mean']:6.3f}" in shown
+    assert f"  SROCC            {result['srocc']:6.3f}" in shown
     assert "RMSE, calibrated" in shown
     assert all(f"split {split}: epoch " in shown for split in range(2))
     assert "learning_rate" in shown
@@ -400,6 +422,32 @@ def test_predict__writes_curves_and_skips_bad_videos(run: Run, here: Path, data:
     assert (empty.code, "is not a video or a folder with videos" in empty.err) == (1, True)
     other = run("predict", "runs/mine-squeezenet1_0-avg-gru", data / "v1.mp4", "--weights", "random:5")
     assert (other.code, "weights_sha256" in other.err) == (1, True)
+
+
+def test_predict__json_and_csv_have_failures_and_curves(run: Run, avg_gru: Path, data: Path) -> None:
+    Path("bad").mkdir()
+    Path("bad/v1.mp4").write_bytes(b"no video")
+    predict = ("predict", avg_gru, "bad/v1.mp4", data / "v1.mp4", "--csv", "tables/scores.csv", "--json")
+    ended = run(*predict, "--per-frame", "--out", "curves")
+    assert ended.code == 3
+    failed, scored = json.loads(ended.out)
+    assert list(failed) == list(scored)
+    assert (failed["video"], failed["score"], failed["curve"]) == ("bad/v1.mp4", None, None)
+    assert (failed["kind"], failed["error"].startswith("'bad/v1.mp4'")) == ("cannot-open", True)
+    assert (scored["video"], scored["error"], scored["kind"]) == (str(data / "v1.mp4"), None, None)
+    assert scored["curve"] == "curves/002-v1.mp4.frames.csv"
+    assert Path(scored["curve"]).is_file()
+    with Path("tables/scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["video", "score", "std", "low", "high", "curve", "kind", "error"]
+    assert (rows[0]["video"], rows[0]["score"]) == ("bad/v1.mp4", "")
+    assert rows[0]["error"].lstrip("'") == failed["error"].lstrip("'")
+    assert [float(rows[1][name]) for name in ("score", "low")] == [scored["score"], scored["low"]]
+    assert (rows[1]["curve"], rows[1]["error"]) == (scored["curve"], "")
+    plain = json.loads(run("predict", avg_gru, data / "v1.mp4", "--json").out)
+    assert plain[0]["curve"] is None
+    refused = run("predict", avg_gru, data / "v1.mp4", "--csv", "tables")
+    assert (refused.code, "File 'tables' is a directory" in refused.err) == (2, True)
 
 
 def curve_of(path: Path) -> list[tuple[int, float, float]]:
@@ -639,7 +687,8 @@ def test_fit__features_of_a_manifest_need_no_label_files(run: Run, here: Path, d
 
 
 def test_show__and_verify_report_folders_without_a_store(run: Run, here: Path, data: Path) -> None:
-    assert (run("show", here).code, "no feature store at" in run("show", here).err) == (1, True)
+    ended = run("show", here)
+    assert (ended.code, "holds nothing to show; give a run folder, a feature store" in ended.err) == (1, True)
     extracted(run, data)
     assert run("verify", "features").code == 0
     assert (

@@ -298,16 +298,10 @@ def test_compare_runs__leaves_out_a_split_without_a_number(tmp_path: Path) -> No
         "plcc",
     )
     assert json_values["interval"]["difference"] == json_values["mean_difference"]
-    assert set(result.as_dict()["runs"]["a"]) == {
-        "mean",
-        "std",
-        "median",
-        "values",
-        "plcc_plain",
-        "few_videos",
-        "notes",
-    }
-    assert "rmse_calibrated" in quick([a, b], measure="rmse").as_dict()["runs"]["b"]
+    assert (result.as_dict()["n"], json_values["interval"]["n"]) == (27, 27)
+    own = result.as_dict()["runs"]["a"]
+    assert set(own) > {*EVERY_MEASURE, "medians", "stds", "values", "few_videos", "notes"}
+    assert (own["plcc"], own["n"], own["heads"]) == (result.runs["a"].mean, 27, 4)
 
 
 def test_compare_runs__one_split_gives_no_p_and_says_why(tmp_path: Path) -> None:
@@ -386,13 +380,24 @@ def test_compare_runs__refuses_runs_that_are_not_comparable(tmp_path: Path) -> N
     assert quick([a, mapped]).videos == 27
 
 
+def test_compare_runs__names_runs_by_as_much_of_the_path_as_differs(tmp_path: Path) -> None:
+    paths = ("one/x/a", "two/x/a", "x/b", "c")
+    folders = [write_run(tmp_path / path, scores_of(0.3, seed)) for seed, path in enumerate(paths)]
+    result = quick(folders[:3], baseline=folders[3])
+    assert list(result.runs) == ["one/x/a", "two/x/a", "b", "c"]
+    assert [pair.second for pair in result.pairs] == ["c", "c", "c"]
+    among = quick(folders, baseline=folders[1])
+    assert {(pair.first, pair.second) for pair in among.pairs} == {
+        ("one/x/a", "two/x/a"),
+        ("b", "two/x/a"),
+        ("c", "two/x/a"),
+    }
+
+
 def test_compare_runs__refuses_wrong_arguments(tmp_path: Path) -> None:
     a, b, _ = three_runs(tmp_path)
-    twin = write_run(tmp_path / "elsewhere" / "a", scores_of(0.3, 1))
-    with pytest.raises(
-        ArgumentError, match=r"several runs are called 'a'; give each run once, and rename folders"
-    ):
-        quick([a, b, twin])
+    with pytest.raises(ArgumentError, match=r"the run '.*/a' is given several times; give each run once\."):
+        quick([a, b, a.parent / "b" / ".." / "a"])
     with pytest.raises(ArgumentError, match=r"1 run\(s\) were given \(a\); a comparison takes at least two"):
         quick([a], baseline=a)
     with pytest.raises(

@@ -204,8 +204,11 @@ def test_evaluate_groups__refuses_wrong_groupings_and_files(tmp_path: Path) -> N
     refused(UnknownNameError, r"unknown grouping 'resolutoin': did you mean resolution\?", "resolutoin")
     refused(
         ArgumentError,
-        r"by is '.*g.csv', which is not a file; give the path of a CSV, or one of resolution, short-side, cl",
+        r"by is '.*g.csv', which does not exist; give the path of a CSV, or one of resolution, short-side",
     )
+    path.mkdir()
+    refused(ArgumentError, r"by is '.*g.csv', which is not a file; give the path of a CSV, or one of res")
+    path.rmdir()
     refused(
         ArgumentError,
         r"quality_threshold is 3, but the groups are by 'part'; leave it out, or group by quality",

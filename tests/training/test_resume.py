@@ -104,24 +104,25 @@ def test_fit__finds_a_finished_run(make_store: MakeStore, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "name"),
     [
-        {"seed": 6},
-        {"overrides": {"epochs": 3, "learning_rate": 0.02, "batch_size": 5}},
-        {"options": {"reduced": 4, "hidden": 2}},
-        {"splits": SPLITS[:1]},
-        {"mapping": "logistic"},
-        {"features": "tiny+sparse"},
+        ({"seed": 6}, "run-seed=6"),
+        ({"overrides": {"epochs": 3, "learning_rate": 0.02, "batch_size": 5}}, "run-batch_size=5"),
+        ({"options": {"reduced": 4, "hidden": 2}}, "run-hidden=2"),
+        ({"splits": SPLITS[:1]}, "run-splits=1"),
+        ({"mapping": "logistic"}, "run-mapping=logistic"),
+        ({"features": "tiny+sparse"}, "run-features=tiny+sparse"),
+        ({"splits": SPLITS[::-1]}, "run-{digest}"),
     ],
 )
 def test_fit__another_configuration_is_another_run(
-    make_store: MakeStore, tmp_path: Path, change: dict[str, Any]
+    make_store: MakeStore, tmp_path: Path, change: dict[str, Any], name: str
 ) -> None:
     small_fit(make_store(), tmp_path / "run")
     with pytest.raises(ArgumentError, match=r"holds a finished run of another configuration"):
         small_fit(make_store(), tmp_path / "run", **change)
     beside = small_fit(make_store(), tmp_path / "run", reuse=True, **change)
-    assert beside.path.name == f"run-{beside.config.digest[:8]}"
+    assert beside.path.name == name.format(digest=beside.config.digest[:8])
     assert (
         small_fit(make_store(), tmp_path / "run", reuse=True, progress=stopping_after(1), **change).path
         == beside.path

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from math import isfinite, nan
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -36,23 +36,29 @@ class ComparedPair(Comparison):
 
 @dataclass(frozen=True)
 class ComparedRuns:
-    """Several runs of one data set, compared on `videos` different test videos.
+    """Several runs of one data set, compared.
 
     Attributes:
-        summaries: name of a run's folder → all measures of the test parts.
+        tested_videos: data set → how many of its videos are in a test part.
+        summaries: a run's folder, named by as much of its path as differs → measures of the test parts.
         pairs: in the order of the runs, or each run against the baseline.
     """
 
     dataset: str
     measure: str
     test: str
-    videos: int
+    tested_videos: Mapping[str, int]
     summaries: Mapping[str, MetricsSummary]
     pairs: tuple[ComparedPair, ...]
 
     @property
+    def videos(self) -> int:
+        """How many different videos are in a test part."""
+        return sum(self.tested_videos.values())
+
+    @property
     def runs(self) -> dict[str, Summary]:
-        """Name of a run's folder → the measure over the splits."""
+        """Name of a run → the measure over the splits."""
         return {name: getattr(summary, self.measure) for name, summary in self.summaries.items()}
 
     @property
@@ -62,16 +68,16 @@ class ComparedRuns:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON stores them."""
-        runs: dict[str, Any] = {}
-        for name, summary in self.summaries.items():
-            plain = {measure: vars(getattr(summary, measure)) for measure in self.shown_too}
-            notes = {"few_videos": bool(summary.few_videos), "notes": list(summary.notes)}
-            runs[name] = {**vars(self.runs[name]), **plain, **notes}
         comparisons = [asdict(pair) for pair in self.pairs]
         for row in comparisons:
             row.update(row.pop("test"))
-        about = {key: getattr(self, key) for key in ("dataset", "measure", "test", "videos")}
-        return {**about, "runs": runs, "comparisons": comparisons}
+            row["interval"]["n"] = row["interval"].pop("videos")
+        return {
+            **{key: getattr(self, key) for key in ("dataset", "measure", "test")},
+            "n": self.videos,
+            "runs": {name: own.as_json(self.tested_videos) for name, own in self.summaries.items()},
+            "comparisons": comparisons,
+        }
 
 
 def compare_runs(
@@ -100,14 +106,15 @@ def compare_runs(
         check_same(one, two, ("test",))
         _check_same_mapping(one, two, measure)
     first = next(iter(runs.values()))
-    videos = {video for split in first.splits for video in split["test"]}
+    videos = first.tested_videos
     parts = {name: _test_parts(run, measure) for name, run in runs.items()}
     summaries = {name: _summary(run, measure) for name, run in runs.items()}
     series = {name: getattr(summary, measure).values for name, summary in summaries.items()}
     pairs = []
-    for tested in compare(series, test, None if baseline is None else _name(baseline)):
+    names = {run.path.resolve(): name for name, run in runs.items()}
+    for tested in compare(series, test, None if baseline is None else names[baseline.resolve()]):
         if measure.startswith("rmse") and len(first.config.datasets) > 1:
-            interval = Interval(measure, nan, nan, nan, _CONFIDENCE, len(videos), 0, _NO_MEAN)
+            interval = Interval(measure, nan, nan, nan, _CONFIDENCE, videos.total(), 0, _NO_MEAN)
         else:
             both = zip(parts[tested.first], parts[tested.second], strict=True)
             splits = [
@@ -115,26 +122,30 @@ def compare_runs(
             ]
             interval = _interval(splits, measure, resamples, tested.test.mean_difference)
         pairs.append(ComparedPair(**vars(tested), interval=interval))
-    return ComparedRuns(first.config.dataset, measure, test, len(videos), summaries, tuple(pairs))
-
-
-def _name(folder: Path) -> str:
-    return folder.resolve().name
+    return ComparedRuns(first.config.dataset, measure, test, videos, summaries, tuple(pairs))
 
 
 def _read_runs(folders: Sequence[Path], baseline: Path | None) -> dict[str, Run]:
-    """Return the runs by the names of their folders; the baseline is among them."""
-    folders = list(folders)
-    if baseline is not None and baseline.resolve() not in {folder.resolve() for folder in folders}:
-        folders.append(baseline)
-    names = [_name(folder) for folder in folders]
-    if twice := duplicates(names):
-        next_step = "give each run once, and rename folders that have the same name"
-        raise ArgumentError(f"several runs are called '{twice[0]}'; {next_step}.")
-    if len(folders) < 2:
+    """Return the runs by their names; the baseline is among them."""
+    if twice := duplicates(str(folder.resolve()) for folder in folders):
+        raise ArgumentError(f"the run '{twice[0]}' is given several times; give each run once.")
+    by_path = {folder.resolve(): folder for folder in (*folders, *([] if baseline is None else [baseline]))}
+    names = run_names(list(by_path))
+    if len(names) < 2:
         given = ", ".join(names) or "none"
-        raise ArgumentError(f"{len(folders)} run(s) were given ({given}); a comparison takes at least two.")
-    return {name: Run(folder).check_finished() for name, folder in zip(names, folders, strict=True)}
+        raise ArgumentError(f"{len(names)} run(s) were given ({given}); a comparison takes at least two.")
+    return {name: Run(path).check_finished() for name, path in zip(names, by_path.values(), strict=True)}
+
+
+def run_names(paths: Sequence[Path]) -> list[str]:
+    """Return the last part of each path, and more parts where another path ends alike."""
+    names = []
+    for path in paths:
+        length = 1
+        while any(path.parts[-length:] == other.parts[-length:] for other in paths if other != path):
+            length += 1
+        names.append(PurePath(*path.parts[-length:]).as_posix())
+    return names
 
 
 def _check_same_mapping(one: Run, two: Run, measure: str) -> None:

@@ -70,8 +70,9 @@ def check_grouping(by: str, quality_threshold: float | None = None) -> None:
     if not _is_csv(by):
         GROUPINGS.get(by)
     elif not Path(by).is_file():
+        problem = "is not a file" if Path(by).exists() else "does not exist"
         known = ", ".join(GROUPINGS)
-        raise ArgumentError(f"by is '{by}', which is not a file; give the path of a CSV, or one of {known}.")
+        raise ArgumentError(f"by is '{by}', which {problem}; give the path of a CSV, or one of {known}.")
     if quality_threshold is not None and by != "quality":
         other = f"but the groups are by '{by}'; leave it out, or group by quality"
         raise ArgumentError(f"quality_threshold is {quality_threshold:g}, {other}.")

@@ -17,7 +17,7 @@ import numpy as np
 from vqafeat.datasets import FileRules, load_manifest, manifest_names
 from vqafeat.datasets.locate import VIDEO_EXTENSIONS, VideoIndex, candidate_files, index_videos
 from vqafeat.errors import ArgumentError, DatasetError, StoreError, WeightsError
-from vqafeat.evaluation.compare import compare_runs
+from vqafeat.evaluation.compare import compare_runs, run_names
 from vqafeat.evaluation.model import Model
 from vqafeat.io import summarize
 from vqafeat.metrics import LogisticFit, fit_logistic
@@ -190,7 +190,7 @@ def build_report(
     folders = list({folder.resolve(): folder for folder in all_folders}.values())
     runs = [
         with_frame_curves(report_run(folder, name, files), folder, store, curves)
-        for folder, name in zip(folders, _names(folders), strict=True)
+        for folder, name in zip(folders, run_names([folder.resolve() for folder in folders]), strict=True)
     ]
     shown = tuple(table.shown(folders) for table in written)
     title = title or " · ".join(table.name for table in shown) or _question(runs)
@@ -282,14 +282,6 @@ def report_run(folder: Path, name: str, files: VideoFolder | None = None) -> Rep
         no_frames=dict.fromkeys(videos, NO_STORE),
         notes=tuple(notes),
     )
-
-
-def _names(folders: Sequence[Path]) -> list[str]:
-    """Return the names of the folders, or the whole path where two have one name."""
-    names = [folder.name or folder.resolve().name for folder in folders]
-    return [
-        str(folder) if names.count(name) > 1 else name for folder, name in zip(folders, names, strict=True)
-    ]
 
 
 def _video(row: Prediction, config: RunConfig, files: VideoFolder | None) -> ReportVideo:

@@ -134,7 +134,7 @@ def fit(
             half of the free memory.
         overwrite: replace what the folder holds of a run.
         reuse: where `out` holds another run, look for this one in the folders next to it, or name a folder
-            after its digest.
+            after the settings that differ.
         cluster: the Ray cluster that trains, in place of `jobs` and `device`.
         progress: called with a split's number and each epoch's record.
     """

@@ -42,7 +42,7 @@ SELECTIONS = {
     "test": "epochs were chosen by the SROCC of the test part (select=test): these metrics flatter the run",
 }
 # names of version 1, as run folders store them → present names
-_FORMER_NAMES = {
+FORMER_NAMES = {
     "ranks_read": "rank_input",
     "label_scale": "label_scaling",
     "mixing": "multi_dataset",
@@ -159,7 +159,7 @@ class Recipe:
 
     def overridden(self, changes: Mapping[str, Any]) -> "Recipe":
         """Return this recipe with some values changed; names of version 1 work too."""
-        changes = {_FORMER_NAMES.get(key, key): value for key, value in changes.items()}
+        changes = {FORMER_NAMES.get(key, key): value for key, value in changes.items()}
         own = {item.name: getattr(self, item.name) for item in fields(self)}
         for key, value in changes.items():
             if key not in own or key in _NOT_OVERRIDDEN:
@@ -190,7 +190,7 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON stores them, under the names of version 1, without the head's options."""
-        stored = {new: old for old, new in _FORMER_NAMES.items()}
+        stored = {new: old for old, new in FORMER_NAMES.items()}
         values = asdict(self)
         del values["head_options"]
         return {stored.get(name, name): value for name, value in values.items()}

@@ -211,6 +211,25 @@ class MetricsSummary:
             values["datasets"] = {name: summary.as_dict() for name, summary in self.datasets.items()}
         return values
 
+    def as_json(self, videos: Mapping[str, int]) -> dict[str, Any]:
+        """Return what `--json` of every command prints.
+
+        Args:
+            videos: data set → how many different videos were measured.
+        """
+
+        def every(key: str) -> dict[str, Any]:
+            return {name: getattr(getattr(self, name), key) for name in EVERY_MEASURE}
+
+        values = {
+            **every("mean"),
+            **{"medians": every("median"), "stds": every("std"), "values": {**every("values"), "n": self.n}},
+            **{"n": sum(videos.values()), "heads": len(self.n), "few_videos": bool(self.few_videos)},
+            "notes": self.notes,
+        }
+        datasets = {name: own.as_json({name: videos[name]}) for name, own in self.datasets.items()}
+        return {**values, "datasets": datasets} if datasets else values
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "MetricsSummary":
         """Return the summary that `as_dict` described; an earlier version stored fewer measures."""

@@ -1,6 +1,8 @@
 """A run folder: read, opened for writing, and compared with another one."""
 
+import re
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +12,7 @@ from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.splits import PARTS
 from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.training.calibration import Calibrations
+from vqafeat.training.joint_store import dataset_number
 from vqafeat.training.predictions import Prediction, load_calibrations, read_metrics, read_predictions
 from vqafeat.training.results import (
     CALIBRATION,
@@ -24,6 +27,8 @@ from vqafeat.training.results import (
     read_json,
 )
 from vqafeat.training.run_config import RunConfig
+
+_LONGEST_SETTINGS = 60  # characters of a folder's name
 
 
 class Run:
@@ -104,6 +109,13 @@ class Run:
         splits: list[dict[str, list[str]]] = read_json(self.path / SPLITS)["splits"]
         return splits
 
+    @property
+    def tested_videos(self) -> Counter[str]:
+        """Data set → the number of its videos that are in a test part."""
+        names = self.config.dataset_names
+        videos = {video for split in self.splits for video in split["test"]}
+        return Counter(names[dataset_number(video, names)] for video in videos)
+
     @cached_property
     def held_out(self) -> Mapping[tuple[int, str, str], Prediction]:
         """(split, part, video) → prediction, of the validation and test parts."""
@@ -132,6 +144,21 @@ class Run:
             )
         _ = self.held_out
         return self
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `--json` prints of the run; without a finished fit, its metrics are null."""
+        config, measured = self.config, self.finished and bool(self.metrics.n)
+        metrics = self.metrics if measured else MetricsSummary.of(())
+        return {
+            "run": str(self.path),
+            "head": config.head,
+            "features": config.feature_sets,
+            "loss": config.recipe.get("loss", ""),
+            "dataset": config.dataset,
+            **metrics.as_json(self.tested_videos if measured else {}),
+            "splits": config.splits,
+            "finished": self.finished,
+        }
 
     def describe(self) -> dict[str, Mapping[str, Any]]:
         """Return what decided the run, as groups of names and values."""
@@ -163,10 +190,35 @@ def _reusable(out: Path, config: RunConfig) -> Path:
     """Return the folder of this run, finished or not, at `out` or next to it, or else a free one."""
     candidates = [out, *sorted(path.parent for path in out.parent.glob(f"*/{CONFIG}"))]
     same = [path for path in candidates if _digest(path) == config.digest]
-    finished = [path for path in same if (path / METRICS).is_file()]
-    taken = (out / CONFIG).is_file() or (out.is_dir() and any(out.iterdir()))
-    free = out.with_name(f"{out.name}-{config.digest[:8]}") if taken else out
-    return next(iter([*finished, *same]), free)
+    if same:
+        return next((path for path in same if (path / METRICS).is_file()), same[0])
+    is_taken = out.is_dir() and any(out.iterdir())
+    return _name_by_settings(out, config) if is_taken else out
+
+
+def _name_by_settings(out: Path, config: RunConfig) -> Path:
+    """Return a folder named by the settings that differ from the run in `out`, and by a digest if need be."""
+    try:
+        changed = config.changed_settings(Run(out).config)
+    except WeightsError:
+        changed = {}
+    shown = list[str]()
+    for name, value in changed.items():
+        text = _setting_text(name, value)
+        if len("-".join([*shown, text])) <= _LONGEST_SETTINGS:
+            shown.append(text)
+    folder = out.with_name("-".join([out.name, *shown]))
+    if 0 < len(shown) == len(changed) and not folder.exists():
+        return folder
+    return folder.with_name(f"{folder.name}-{config.digest[:8]}")
+
+
+def _setting_text(name: str, value: object) -> str:
+    """Return for example `loss=mae`, with characters that every file system accepts."""
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{name}={re.sub('[^A-Za-z0-9_.+-]+', '-', text).rstrip('-.') or 'none'}"
 
 
 def _digest(folder: Path) -> str | None:

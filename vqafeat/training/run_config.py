@@ -1,6 +1,7 @@
 """`RunConfig`: everything that decides a run, as its folder stores it."""
 
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -14,9 +15,16 @@ from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.io import json_text
 from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.schema import parse
+from vqafeat.training import RECIPES
 from vqafeat.training.frame_sampling import ORDER_READING, WHOLE_VIDEOS, FrameInput
+from vqafeat.training.recipes import FORMER_NAMES
 
 FORMAT_VERSION = 2
+# the settings in the words of `split_kind`
+_SPLIT_KIND = re.compile(
+    r"(?P<protocol>\w+)(?:, tested on '(?P<test_part>[^']*)', (?P<validation_share>[\d.]+) of"
+    r"|, (?P<ratio>\d+(?:/\d+)+))?"
+)
 
 
 def software_versions() -> dict[str, str]:
@@ -113,6 +121,31 @@ class RunConfig:
         values = {**self.as_dict(), "origin": "", "versions": {**self.versions, **python}}
         return sha256(json_text(values).encode()).hexdigest()
 
+    def changed_settings(self, other: "RunConfig") -> dict[str, Any]:
+        """Return the settings that differ from those of a run; with another recipe, from that recipe."""
+        before, recipe = other._settings(), str(self.recipe.get("name", ""))
+        if recipe in RECIPES and recipe != before.get("recipe"):
+            named = RECIPES.get(recipe)
+            before |= {**named.head_options, **_recipe_settings(named.as_dict()), "recipe": None}
+        own = {name: value for name, value in self._settings().items() if value is not None}
+        return {name: value for name, value in own.items() if before.get(name) != value}
+
+    def _settings(self) -> dict[str, Any]:
+        words = _SPLIT_KIND.match(self.split_kind)
+        return {
+            "dataset": self.dataset,
+            "features": self.feature_sets,
+            "head": self.head,
+            **_recipe_settings(self.recipe),
+            **self.options,
+            **{key: getattr(self.frame_input, key) for key in ("order", "sampling", "draws")},
+            **(words.groupdict() if words else {}),
+            "splits": self.splits,
+            "mapping": self.mapping,
+            "seed": self.seed,
+            **{key: value for key, value in self.versions.items() if key != "python"},
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON stores them."""
         return {**asdict(self), "frame_input": self.frame_input.as_dict()}
@@ -132,6 +165,12 @@ class RunConfig:
             )
         frame_input = {key: value for key, value in frame_input.items() if key != "order_reading"}
         return parse(cls, {**values, "frame_input": frame_input}, where, WeightsError)
+
+
+def _recipe_settings(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a stored recipe under their present names."""
+    names = {**FORMER_NAMES, "name": "recipe"}
+    return {names.get(name, name): value for name, value in stored.items()}
 
 
 def dataset_with_scale(config: RunConfig, scale_of: str | None) -> TrainingDataset:
