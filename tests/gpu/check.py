@@ -41,7 +41,7 @@ from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
 from vqafeat.training.config import FitConfig
 from vqafeat.training.loop import train_splits
-from vqafeat.training.stacked_gru import kernel_for
+from vqafeat.training.stacked_heads import kernel_for
 from vqafeat.training.trainer import SplitTask
 from vqafeat.video import Chunk, DecodeJob, DecodePool, VideoFailed, decode_here
 from vqafeat.video import pool as decode_pool
