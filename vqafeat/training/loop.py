@@ -35,7 +35,7 @@ def train_splits(
     """Train a head on one or several splits; a stopped training resumes from the checkpoint.
 
     Several trainings are independent and only computed in one batch, if the head supports that, so that each
-    differs by rounding from what it would be alone.
+    differs from what it would be alone by rounding, and by the random numbers of its dropout.
     """
     trainers = [SplitTrainer(data, task, config, device) for task in tasks]
     states = checkpoint.read() if checkpoint else {}
