@@ -1,6 +1,8 @@
-"""Seconds of an epoch, with its validation, of each head that is trained by gradients, next to sub-gru.
+"""CPU seconds and multiplications of an epoch, with its validation, of each head, next to sub-gru.
 
 python tests/bench/bench_heads.py [--videos N] [--shortest FRAMES] [--rounds N]
+
+Multiplications are those of matrix products; PyTorch does not count those of an LSTM.
 """
 
 import argparse
@@ -12,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from measuring import print_row, start_table
+from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -39,7 +42,7 @@ def epoch_seconds(data: FeatureDataset, head: str) -> float:
     recipe = RECIPES.get("default").overridden({"epochs": 2})
     config, ends = config_of(head, {}, recipe), [0.0]
     task = task_of(data, split, 0, recipe)
-    train_splits(data, [task], config, progress=lambda *_: ends.append(time.perf_counter()))
+    train_splits(data, [task], config, progress=lambda *_: ends.append(time.process_time()))
     return ends[-1] - ends[-2]
 
 
@@ -51,11 +54,17 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = random_features(options.videos, options.shortest)
+    products = dict[str, int]()
+    for head in HEADS:
+        with FlopCounterMode(display=False) as counter:
+            epoch_seconds(data, head)
+        products[head] = counter.get_total_flops()
     rounds = [{head: epoch_seconds(data, head) for head in HEADS} for _ in range(options.rounds)]
-    start_table("head", "seconds an epoch", "times sub-gru")
+    start_table("head", "CPU seconds an epoch", "times sub-gru", "by multiplications")
     for head in HEADS:
         ratio = statistics.median(own[head] / own["sub-gru"] for own in rounds)
-        print_row(head, f"{statistics.median(own[head] for own in rounds):.2f}", f"{ratio:.2f}")
+        seconds = statistics.median(own[head] for own in rounds)
+        print_row(head, f"{seconds:.2f}", f"{ratio:.2f}", f"{products[head] / products['sub-gru']:.2f}")
 
 
 if __name__ == "__main__":

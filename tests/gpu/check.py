@@ -36,12 +36,15 @@ from vqafeat.extraction import extract, pipeline
 from vqafeat.extraction.memory_budget import MemoryBudget, footprint
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.results import NullProgress
+from vqafeat.heads.base import build_head
 from vqafeat.losses.label_scaling import fit_label_scaling
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
+from vqafeat.system import full_float32
+from vqafeat.training.batching import Batcher
 from vqafeat.training.config import FitConfig
 from vqafeat.training.loop import train_splits
-from vqafeat.training.stacked_gru import kernel_for
+from vqafeat.training.stacked_heads import batched_scores, kernel_for
 from vqafeat.training.trainer import SplitTask
 from vqafeat.video import Chunk, DecodeJob, DecodePool, VideoFailed, decode_here
 from vqafeat.video import pool as decode_pool
@@ -364,8 +367,29 @@ def split_tasks(data: FeatureDataset) -> list[SplitTask]:
     return tasks
 
 
+@full_float32()
+def stacked_difference(name: str, options: dict[str, Any]) -> float:
+    """Return the relative difference of two stacked heads' scores and gradients from the processor's."""
+    random, names = np.random.default_rng(0), ("a", "b", "c", "d")
+    features = [random.standard_normal((length, CHANNELS), np.float32) for length in (40, 33, 12, 25)]
+    data = FeatureDataset(names, names, np.arange(4.0), features)
+    heads, results = [build_head(name, CHANNELS, options) for _ in range(2)], list[Tensor]()
+    for device in ("cpu", str(DEVICE)):
+        for head in heads:
+            head.to(device).zero_grad()
+        batches = [Batcher(data, device).batch(rows) for rows in ([0, 1, 2], [3, 1])]
+        scores = torch.cat(batched_scores(list(zip(heads, batches, strict=True))))
+        scores.sum().backward()
+        values = [scores.detach(), *(value.grad for head in heads for value in head.parameters())]
+        results.append(torch.cat([value.flatten().cpu() for value in values if value is not None]))
+    return float((results[1] - results[0]).norm() / results[0].norm())
+
+
 def fit() -> None:
     """Train ten splits together, and one in the released way."""
+    for head, options in (("sub-gru", {}), ("sub-lstm", {}), ("transformer", {"dropout": 0.0})):
+        difference = stacked_difference(head, options)
+        row(f"{head}: stacked, relative difference from the processor", f"{difference:.1e}")
     data = random_features()
     if not DRY:
         row("the kernel of the GRU is used", kernel_for(DEVICE, 32) is not None)

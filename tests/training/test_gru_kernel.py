@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vqafeat.training import stacked_gru
-from vqafeat.training.stacked_gru import kernel_for, stacked_states
+from vqafeat.training import stacked_heads
+from vqafeat.training.stacked_heads import kernel_for, stacked_states
 
 gru_kernel = pytest.importorskip("vqafeat.training.gru_kernel", reason="triton is absent: pip install triton")
 
 
 @pytest.fixture
 def uncached(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Callable[..., Tensor] | None]:
-    monkeypatch.setattr(stacked_gru, "kernel_for", kernel_for.__wrapped__)
+    monkeypatch.setattr(stacked_heads, "kernel_for", kernel_for.__wrapped__)
     return kernel_for.__wrapped__
 
 
@@ -24,7 +24,7 @@ def uncached(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Callable[..., Ten
 def test_kernel_gru__equals_each_gru_with_gradients(
     monkeypatch: pytest.MonkeyPatch, hidden: int, time: int, batch: int
 ) -> None:
-    monkeypatch.setattr(stacked_gru, "_kernel", lambda *_: gru_kernel.KernelGRU.apply)
+    monkeypatch.setattr(stacked_heads, "_kernel", lambda *_: gru_kernel.KernelGRU.apply)
     torch.manual_seed(0)
     networks = [nn.GRU(5, hidden) for _ in range(2)]
     inputs = torch.randn(2, time, batch, 5, requires_grad=True)
@@ -96,7 +96,7 @@ def test_stacked_states__on_a_gpu_without_the_kernel_are_of_each_gru(monkeypatch
     class OnGpu(list[Tensor]):
         device = torch.device("cuda")
 
-    monkeypatch.setattr(stacked_gru, "kernel_for", lambda *_: None)
+    monkeypatch.setattr(stacked_heads, "kernel_for", lambda *_: None)
     networks = [nn.GRU(5, 4), nn.GRU(5, 4)]
     inputs = torch.randn(2, 3, 2, 5)
     states = stacked_states(networks, OnGpu(inputs))

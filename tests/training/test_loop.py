@@ -13,13 +13,21 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.helpers.stores import tiny_sequences
-from tests.helpers.train_alone import RECURRENT_OPTIONS, SPLIT, config_of, finish, task_of, train
+from tests.helpers.train_alone import (
+    RECURRENT_OPTIONS,
+    SPLIT,
+    TRANSFORMER_OPTIONS,
+    config_of,
+    finish,
+    task_of,
+    train,
+)
 from vqafeat.errors import TrainingError
 from vqafeat.heads.base import build_head
 from vqafeat.losses.base import LossFunction, LossOptions, build_loss
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
-from vqafeat.training import batching, loop, stacked_gru, trainer
+from vqafeat.training import batching, loop, stacked_heads, trainer
 from vqafeat.training.batching import Batcher
 from vqafeat.training.checkpoint import TrainingResult
 from vqafeat.training.config import Recipe
@@ -243,11 +251,21 @@ class OneOperation(torch.autograd.Function):
         return tuple(map(torch.zeros_like, ctx.saved_tensors))
 
 
-def test_train_epoch__of_ten_splits_launches_little_and_waits_never(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("head", "options", "limit"),
+    [
+        ("sub-gru", RECURRENT_OPTIONS, 190),
+        ("no-time", {"reduced": 4}, 130),
+        ("transformer", TRANSFORMER_OPTIONS, 400),
+    ],
+)
+def test_train_epoch__of_ten_splits_launches_little_and_waits_never(
+    monkeypatch: pytest.MonkeyPatch, head: str, options: dict[str, Any], limit: int
+) -> None:
     monkeypatch.setattr(batching, "fits_on", lambda *_: True)
-    monkeypatch.setattr(stacked_gru, "_kernel", lambda *_: OneOperation.apply)
+    monkeypatch.setattr(stacked_heads, "_kernel", lambda *_: OneOperation.apply)
     data, recipe = tiny_sequences(), replace(RECIPE, batch_size=2)
-    config = config_of("sub-gru", RECURRENT_OPTIONS, recipe)
+    config = config_of(head, options, recipe)
     trainers = [SplitTrainer(data, task_of(data, SPLIT, seed, recipe), config) for seed in range(10)]
     counted = list[int]()
     original = SplitTrainer.step
@@ -262,7 +280,7 @@ def test_train_epoch__of_ten_splits_launches_little_and_waits_never(monkeypatch:
         monkeypatch.setattr(SplitTrainer, "finite_losses", lambda *_: [0.0])  # it waits, once an epoch
         loop._train_epoch(trainers, 1)
     # from the second step on, since the optimiser makes its state in the first
-    assert np.diff(counted[9::10])[1:].max() <= 210
+    assert np.diff(counted[9::10])[1:].max() <= limit
     waiting = {"aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::masked_select"}
     assert not waiting & set(operations.counts)
 
@@ -280,7 +298,7 @@ def test_train_splits__with_resident_features_and_the_kernel(
     config = config_of(head, RECURRENT_OPTIONS, recipe)
     alone = [result for task in tasks for result in loop.train_splits(data, [task], config)]
     monkeypatch.setattr(batching, "fits_on", lambda *_: True)
-    monkeypatch.setattr(stacked_gru, "_kernel", lambda *_: gru_kernel.KernelGRU.apply)
+    monkeypatch.setattr(stacked_heads, "_kernel", lambda *_: gru_kernel.KernelGRU.apply)
     for one, other in zip(alone, loop.train_splits(data, tasks, config), strict=True):
         assert one.curve[0].loss == pytest.approx(other.curve[0].loss, rel=1e-5)
         for name, value in one.weights.items():

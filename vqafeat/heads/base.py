@@ -106,8 +106,6 @@ class Head(nn.Module, ABC):
     The frames of a batch of videos are one (total frames, channel) tensor without padding.
     """
 
-    # whether several are trained faster together than one by one (`vqafeat.training.stacked_gru`)
-    supports_batched_training: ClassVar[bool] = False
     trainer: ClassVar[str] = "epochs"  # by gradients; or "svr"
     settling: ClassVar[int] = 0  # frames after which a recurrence has forgotten its zero state
     pool: SubjectivePooling | None = None  # temporal pooling of the frame scores; a mean without one

@@ -25,7 +25,6 @@ class NoTime(Head):
 class AvgGRU(Head):
     """VSFA's GRU with a plain mean in place of the subjective pooling (Fontanel et al., table 1)."""
 
-    supports_batched_training = True
     # then VSFA's released head differs by at most 0.02 MOS from one that saw earlier frames (KoNViD-1k)
     settling = 8
     cell: ClassVar[type[nn.GRU] | type[nn.LSTM]] = nn.GRU
@@ -73,5 +72,4 @@ class SubGRU(AvgGRU):
 class SubLSTM(SubGRU):
     """VSFA with the cell swapped (Fontanel et al., table 1)."""
 
-    supports_batched_training = False
     cell = nn.LSTM

@@ -100,7 +100,7 @@ class _FeedForward(torch.autograd.Function):
         return to_inputs, to_widen, to_hidden.sum(0), to_narrow, to_last, None, None
 
 
-class _EncoderLayer(nn.TransformerEncoderLayer):
+class EncoderLayer(nn.TransformerEncoderLayer):
     """PyTorch's layer on frames without padding, which only the attention needs."""
 
     def frames(self, frames: Tensor, padding: _Padding) -> Tensor:
@@ -112,14 +112,15 @@ class _EncoderLayer(nn.TransformerEncoderLayer):
         return changed
 
     @property
-    def _rate(self) -> float:
+    def rate(self) -> float:
+        """Share of the numbers that is dropped."""
         return self.dropout.p if self.training else 0.0
 
     def _dropped(self, frames: Tensor, padding: _Padding, time_first: bool = False) -> Tensor:
-        if not self._rate:
+        if not self.rate:
             return frames
-        kept = padding.kept(frames.shape[1], self._rate, frames.device, time_first)
-        return frames * kept / (1 - self._rate)
+        kept = padding.kept(frames.shape[1], self.rate, frames.device, time_first)
+        return frames * kept / (1 - self.rate)
 
     def _attention(self, frames: Tensor, padding: _Padding) -> Tensor:
         attention = self.self_attn
@@ -127,12 +128,12 @@ class _EncoderLayer(nn.TransformerEncoderLayer):
         padded = padding.add(nn.functional.linear(frames, *weights))
         apart = padded.view(padding.batch, padding.time, 3, attention.num_heads, -1)
         query, key, value = apart.permute(2, 0, 3, 1, 4)
-        states = nn.functional.scaled_dot_product_attention(query, key, value, padding.mask, self._rate)
+        states = nn.functional.scaled_dot_product_attention(query, key, value, padding.mask, self.rate)
         changed: Tensor = attention.out_proj(padding.remove(states.transpose(1, 2).flatten(2)))
         return changed
 
     def _feed_forward(self, frames: Tensor, padding: _Padding) -> Tensor:
-        first, second, rate = self.linear1, self.linear2, self._rate
+        first, second, rate = self.linear1, self.linear2, self.rate
         kept = padding.kept(first.out_features, rate, frames.device) if rate else None
         weights = (first.weight, first.bias, second.weight, second.bias)
         return cast(Tensor, _FeedForward.apply(frames, *weights, kept, 1 / (1 - rate)))
@@ -170,7 +171,7 @@ class TransformerHead(Head):
         self.pool = SubjectivePooling(pooling, window, beta)
         self.reduce = FrameReduction(channels, reduced)
         self.with_positions = named("kind of positions", positions, _POSITIONS)
-        layer = _EncoderLayer(reduced, attention_heads, feed_forward, dropout, batch_first=True)
+        layer = EncoderLayer(reduced, attention_heads, feed_forward, dropout, batch_first=True)
         # its layers are called one by one
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.score = nn.Linear(reduced, 1)
@@ -187,7 +188,7 @@ class TransformerHead(Head):
             positions = sinusoids(time, states.shape[1], states.device).to(states)
             states = states + padding.remove(positions.expand(batch, -1, -1))
         for layer in self.encoder.layers:
-            states = cast(_EncoderLayer, layer).frames(states, padding)
+            states = cast(EncoderLayer, layer).frames(states, padding)
         quality: Tensor = self.score(states)
         return padding.add(quality)[:, :, 0]
 

@@ -11,9 +11,9 @@ from vqafeat.system import full_float32
 from vqafeat.training.batching import Batch
 from vqafeat.training.checkpoint import Checkpoint, EpochRecord, TrainingResult
 from vqafeat.training.config import FitConfig
-from vqafeat.training.stacked_gru import batched_scores
+from vqafeat.training.stacked_heads import batched_scores, can_be_stacked
 from vqafeat.training.svr import train_svrs
-from vqafeat.training.trainer import SplitTask, SplitTrainer
+from vqafeat.training.trainer import SplitTask, SplitTrainer, seeded
 
 # called with a split's number and each epoch's record
 Progress = Callable[[int, EpochRecord], None]
@@ -35,7 +35,7 @@ def train_splits(
     """Train a head on one or several splits; a stopped training resumes from the checkpoint.
 
     Several trainings are independent and only computed in one batch, if the head supports that, so that each
-    differs by rounding from what it would be alone.
+    differs from what it would be alone by rounding, and by the random numbers of its dropout.
     """
     trainers = [SplitTrainer(data, task, config, device) for task in tasks]
     states = checkpoint.read() if checkpoint else {}
@@ -89,11 +89,13 @@ def _scored_batches(
 ) -> Iterator[list[tuple[int, Batch, Tensor]]]:
     """Yield at each step the numbers of the trainers that have a batch, the batch and its (video,) scores."""
     pays = len(trainers) > 1 or trainers[0].device.type == "cuda"
-    together = pays and trainers[0].head.core.supports_batched_training
+    together = pays and can_be_stacked(trainers[0].head)
     for step, batches in enumerate(zip_longest(*iterators)):
         active = [(number, batch) for number, batch in enumerate(batches) if batch is not None]
         if together:
-            scores = batched_scores([(trainers[number].head.core, batch) for number, batch in active])
+            seeds = [trainers[number].task.seed for number, _ in active]
+            with seeded(trainers[0].device, *seeds, epoch, step):
+                scores = batched_scores([(trainers[number].head.core, batch) for number, batch in active])
         else:
             scores = [trainers[number].scores(batch, epoch, step) for number, batch in active]
         yield [(number, batch, own) for (number, batch), own in zip(active, scores, strict=True)]

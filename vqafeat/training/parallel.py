@@ -32,6 +32,7 @@ from vqafeat.training.config import FitConfig
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.loop import TRAINERS, Progress
 from vqafeat.training.results import weights_path, write_weights
+from vqafeat.training.stacked_heads import can_be_stacked
 from vqafeat.training.trainer import SplitTask, predict
 
 # on a GPU, where a step of one split is bound by launches; its frames of a step are in memory at once
@@ -105,8 +106,7 @@ def groups_of(data: FeatureDataset, tasks: Sequence[SplitTask], job: FitJob, pla
     Args:
         places: number of groups that train at the same time, each on its own GPU.
     """
-    batched = build_head_on_meta(job.config, data.channels).core.supports_batched_training
-    together = batched and job.devices[0] != "cpu"
+    together = job.devices[0] != "cpu" and can_be_stacked(build_head_on_meta(job.config, data.channels))
     size = min(SPLITS_PER_GROUP, ceil(len(tasks) / places)) if together else 1
     return [SplitGroup(number, tuple(own)) for number, own in enumerate(chunks(tasks, size))]
 

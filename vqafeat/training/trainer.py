@@ -1,6 +1,7 @@
 """`SplitTrainer`: train one head on one split."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from math import ceil, inf, isfinite, nan
 from typing import Any
@@ -116,9 +117,7 @@ class SplitTrainer:
 
     def scores(self, batch: Batch, epoch: int, step: int) -> Tensor:
         """Return the (video,) scores of the head's core; what it drops in a step follows from the seed."""
-        seed = np.random.SeedSequence((self.task.seed, epoch, step)).generate_state(1, np.uint64)[0]
-        with torch.random.fork_rng(devices=[] if self.device.type == "cpu" else [self.device]):
-            torch.manual_seed(int(seed))
+        with seeded(self.device, self.task.seed, epoch, step):
             scores: Tensor = self.head.core(batch.frames, batch.lengths)
         return scores
 
@@ -237,6 +236,15 @@ def predict(
         numbers = None if groups is None else dataset_numbers(batcher.data, groups, batch)
         scores.append(head.outputs(head.core(batch.frames, batch.lengths), numbers).aligned)
     return torch.cat(scores).cpu().double().numpy() if scores else np.empty(0)
+
+
+@contextmanager
+def seeded(device: torch.device, *numbers: int) -> Iterator[None]:
+    """Let what is drawn on a device follow from some numbers alone."""
+    seed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+    with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
+        torch.manual_seed(int(seed))
+        yield
 
 
 def dataset_numbers(data: FeatureDataset, groups: Tensor, batch: Batch) -> Tensor | None:
