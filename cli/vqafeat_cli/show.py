@@ -111,6 +111,8 @@ def _run_lines(run: "vf.Run") -> Iterator[str]:
     yield _line("heads", f"{heads}; {recipe}seed {config.seed}; {options}")
     for name, value in config.recipe.items():
         yield f"  {_line(name, str(value))}"
+    if run.final is not None:
+        yield _line("final head", f"{run.final.config.split_kind}; in {run.final.path.name}/")
     frames = config.frame_input
     draws = f"{frames.draws} draw{'s' * (frames.draws != 1)}"
     yield _line("frames", f"order {frames.order}, sampling {frames.sampling}, {draws}")

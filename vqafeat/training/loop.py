@@ -44,7 +44,7 @@ def train_splits(
             trainer.load_state_dict(state)
         for record in trainer.curve:
             progress(trainer.task.number, record)
-    for epoch in range(1, trainers[0].recipe.epochs + 1):
+    for epoch in range(1, trainers[0].epochs + 1):
         # splits that were in other groups when the fit was stopped may be ahead
         active = [trainer for trainer in trainers if len(trainer.curve) < epoch]
         if not active:

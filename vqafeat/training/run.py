@@ -14,6 +14,7 @@ from vqafeat.training.predictions import Prediction, load_calibrations, read_met
 from vqafeat.training.results import (
     CALIBRATION,
     CONFIG,
+    FINAL,
     METRICS,
     PREDICTIONS,
     SPLITS,
@@ -79,6 +80,12 @@ class Run:
         return (self.path / METRICS).is_file()
 
     @property
+    def final(self) -> "Run | None":
+        """The run of the final head, trained on all videos; None if there is none."""
+        path = self.path / FINAL
+        return Run(path) if (path / CONFIG).is_file() else None
+
+    @property
     def kept_epochs(self) -> tuple[int, ...]:
         """The epoch that each split kept, counted from 1; 0 where the head is not trained in epochs."""
         return tuple(read_json(self.path / METRICS).get("kept_epochs", ()))
@@ -124,11 +131,12 @@ class Run:
         return rows
 
     def check_finished(self) -> "Run":
-        """Return this run; refuse an unfinished one, and one without predictions."""
+        """Return this run; refuse an unfinished one, and one without predictions of test videos."""
         read_json(self.path / METRICS)
-        if not self.splits or not (self.path / PREDICTIONS).is_file():
+        if not any(split["test"] for split in self.splits) or not (self.path / PREDICTIONS).is_file():
             raise WeightsError(
-                f"'{self.path}' has no predictions, as an imported head; give runs of `vqafeat fit`."
+                f"'{self.path}' has no test predictions, as an imported or a final head; give runs of "
+                "`vqafeat fit`."
             )
         _ = self.held_out
         return self
@@ -186,7 +194,7 @@ def _clear(out: Path) -> None:
     """Remove what would be taken for part of a run; its mark of completeness first."""
     for name in (METRICS, CALIBRATION, TRAINING_FEATURES):
         (out / name).unlink(missing_ok=True)
-    for folder in (WEIGHTS, STATE):
+    for folder in (WEIGHTS, STATE, FINAL):
         shutil.rmtree(out / folder, ignore_errors=True)
 
 

@@ -31,12 +31,17 @@ VIDEOS_SCORED_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class SplitTask:
-    """A split to train on, with its number, its seed and the label scaling of each data set."""
+    """A split to train on, with its number, its seed and the label scaling of each data set.
+
+    Attributes:
+        epochs: where training stops; None for the recipe's last epoch. The schedule is the recipe's.
+    """
 
     number: int
     split: Split
     seed: int
     label_scalings: tuple[LabelScaling, ...]
+    epochs: int | None = None
 
 
 class SplitTrainer:
@@ -52,6 +57,7 @@ class SplitTrainer:
 
     def __init__(self, data: FeatureDataset, task: SplitTask, config: FitConfig, device: str = "cpu") -> None:
         self.data, self.task, self.recipe = data, task, config.resolved_recipe
+        self.epochs = task.epochs or self.recipe.epochs
         recipe, numbers, train = self.recipe, data.dataset_of, np.array(task.split.train)
         scaled = np.empty_like(data.mos)
         for number, scaling in enumerate(task.label_scalings):
@@ -248,7 +254,7 @@ def dataset_numbers(data: FeatureDataset, groups: Tensor, batch: Batch) -> Tenso
 
 def check_parts(split: Split, data: FeatureDataset, recipe: Recipe) -> None:
     """Refuse a split with equal training labels, or with too few videos to select an epoch, in a data set."""
-    selecting = ["test"] if recipe.select == "test" else []
+    selecting = ["test"] if recipe.select == "test" and split.test else []
     selecting += ["validation"] if split.validation else []
     for number, name in enumerate(data.dataset_names):
         of = f" of '{name}'" if len(data.dataset_names) > 1 else ""
