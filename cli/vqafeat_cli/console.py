@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vqafeat.extraction.results import Progress as ExtractionProgress
     from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest
     from vqafeat.training.checkpoint import EpochRecord
-    from vqafeat.training.loop import Progress as FitProgress
+    from vqafeat.training.progress import Progress as FitProgress
     from vqafeat.training.results import MetricsSummary
 
 NO_VALUE = "–"

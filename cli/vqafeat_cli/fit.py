@@ -27,6 +27,7 @@ _GROUPS = {
 _DATASET = f"Data set in the store; repeat it to train on several.  {shared.ONLY_ONE}"
 _START_AT_MEAN = "Whether scores start at the mean training label."
 _FINAL = "After the splits, train one more head on all videos, which `predict` then uses."
+_TENSORBOARD = "Write TensorBoard event files to the folder tensorboard of the run folder."
 _SHARE = "Share of the training part for validation, if an official split has no validation part."
 
 
@@ -86,6 +87,7 @@ class _GroupedCommand(click.Command):
 @shared.cluster_options
 @shared.amount_option("--memory", help="Memory for features, such as 8G.  [default: half the free memory]")
 @option("--out", type=PATH, help="Run folder to write.  [default: runs/<data set>-<features>-<head>]")
+@flag("--tensorboard", help=_TENSORBOARD)
 @flag("--overwrite", help="Replace the run in the folder, instead of resuming or refusing it.")
 @shared.json_option
 def fit(
@@ -101,6 +103,7 @@ def fit(
     out: Path | None,
     overwrite: bool,
     final: bool,
+    tensorboard: bool,
     json: bool,
     **values: Any,
 ) -> None:
@@ -150,6 +153,7 @@ def fit(
             memory_bytes=memory,
             reuse=out is None,
             cluster=ray,
+            tensorboard=tensorboard,
             progress=progress,
         )
     print_result(json, run.metrics.as_dict(), _run_lines(run))

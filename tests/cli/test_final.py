@@ -1,4 +1,4 @@
-"""`vqafeat fit --final` up to the scores of its head."""
+"""`vqafeat fit --final` up to the scores of its head, and event files by option."""
 
 import json
 import shutil
@@ -69,3 +69,13 @@ def test_evaluate__measures_the_splits_of_a_run_with_a_final_head(run: Run, fina
     assert measured["srocc"] == metrics["srocc"]["mean"]
     refused = run("evaluate", final / "final", "--store", "features")
     assert (refused.code, "so none is left to measure it" in refused.err) == (1, True)
+
+
+@pytest.mark.filterwarnings("default")
+def test_fit__writes_event_files_by_option(run: Run, final: Path) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is absent: pip install vqafeat[tensorboard]")
+    ended = run(*FIT, "--ratio", "60/40", "--final", "--tensorboard")
+    assert "Warning: 'runs/x' was finished without event files; fit it again with --overwrite" in ended.err
+    assert run(*FIT, "--final", "--tensorboard", "--overwrite").code == 0
+    folders = sorted(path.parent.relative_to(final).as_posix() for path in final.rglob("events.*"))
+    assert folders == ["final/tensorboard/split-00", "tensorboard/split-00", "tensorboard/split-01"]

@@ -29,7 +29,6 @@ from vqafeat.training.config import SELECTIONS, FitConfig, is_gradient_based
 from vqafeat.training.fit_videos import DrawnSplits, FitVideos, draw_splits
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.joint_store import JOINT
-from vqafeat.training.loop import Progress, no_progress
 from vqafeat.training.parallel import FitJob, build_head_on_meta, run_fit, split_seed
 from vqafeat.training.predictions import (
     Prediction,
@@ -38,7 +37,8 @@ from vqafeat.training.predictions import (
     with_scores,
     write_predictions,
 )
-from vqafeat.training.results import CONFIG, CURVE, FINAL, METRICS, SPLITS, STATE
+from vqafeat.training.progress import EventFiles, Progress, check_event_files, no_progress
+from vqafeat.training.results import CONFIG, CURVE, FINAL, METRICS, SPLITS, STATE, TENSORBOARD
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig, TrainingDataset, software_versions
 from vqafeat.training.trainer import SplitTask, check_parts
@@ -63,6 +63,7 @@ def fit(
     overwrite: bool = False,
     reuse: bool = False,
     cluster: ClusterOptions | None = None,
+    tensorboard: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Train a head on each split, measure it on the test part, and write the run folder.
@@ -84,6 +85,7 @@ def fit(
         reuse: where `out` holds another run, look for this one in the folders next to it, or name a folder
             after its digest.
         cluster: the Ray cluster that trains, in place of `jobs` and `device`.
+        tensorboard: write TensorBoard's event files to the folder tensorboard of the run folder.
         progress: called with a split's number and each epoch's record; the final head has the next number.
     """
     if jobs < 1:
@@ -94,17 +96,22 @@ def fit(
     devices = tuple(str(device_named(name.strip())) for name in device.split(","))
     if cluster is not None:
         devices = (cluster.device_name,)
+    if tensorboard:
+        check_event_files(config)
     splits = draw_splits(store.datasets, config) if splits is None else splits
     videos = FitVideos.of_splits(store, config, splits)
     all_videos = FitVideos.of_final_head(store, config) if final else None
     _check_start(config, videos, *([all_videos] if all_videos else []))
-    computing = jobs, devices, memory_bytes, cluster
+    computing = jobs, devices, memory_bytes, cluster, tensorboard
     show = progress or no_progress
     run = _fit_splits(store, config, Path(out), videos, *computing, show, overwrite, reuse)
     if all_videos is not None:
         all_videos, count = all_videos.until_median_of(run.kept_epochs), len(videos.splits)
         final_out = run.path / FINAL
         _fit_splits(store, config, final_out, all_videos, *computing, lambda _, record: show(count, record))
+    if tensorboard and not (run.path / TENSORBOARD).is_dir():
+        again = "fit it again with --overwrite to write them"
+        warnings.warn(f"'{run.path}' was finished without event files; {again}.", stacklevel=2)
     return run
 
 
@@ -117,6 +124,7 @@ def _fit_splits(
     devices: tuple[str, ...],
     memory_bytes: int | None,
     cluster: ClusterOptions | None,
+    tensorboard: bool,
     progress: Progress,
     overwrite: bool = False,
     reuse: bool = False,
@@ -135,7 +143,11 @@ def _fit_splits(
     in_memory = is_gradient_based(config.head)
     data = to_shared_memory(videos.data, memory_bytes) if in_memory else videos.data
     job = FitJob(store, config, videos.rows, devices, run.path)
-    results = run_fit(data, tasks, job, jobs, cluster, progress)
+    epochs = videos.draw.epochs or config.epochs
+    events = EventFiles(run.path / TENSORBOARD, epochs, progress) if tensorboard else None
+    results = run_fit(data, tasks, job, jobs, cluster, events or progress)
+    if events is not None:
+        events.finish(results)
     trained = sorted({row for split in videos.splits for row in split.train})
     if (features := TrainingFeatures.of(data, trained)) is not None:
         write_training_features(run.path, features)

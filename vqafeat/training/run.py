@@ -19,6 +19,7 @@ from vqafeat.training.results import (
     PREDICTIONS,
     SPLITS,
     STATE,
+    TENSORBOARD,
     TRAINING_FEATURES,
     WEIGHTS,
     MetricsSummary,
@@ -194,7 +195,7 @@ def _clear(out: Path) -> None:
     """Remove what would be taken for part of a run; its mark of completeness first."""
     for name in (METRICS, CALIBRATION, TRAINING_FEATURES):
         (out / name).unlink(missing_ok=True)
-    for folder in (WEIGHTS, STATE, FINAL):
+    for folder in (WEIGHTS, STATE, TENSORBOARD, FINAL):
         shutil.rmtree(out / folder, ignore_errors=True)
 
 
