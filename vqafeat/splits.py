@@ -25,14 +25,17 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """Row indices of the three parts, each in ascending order; the validation part may be empty (80/20)."""
+    """Row indices of the three parts, each in ascending order.
+
+    The validation part may be empty (80/20). Both others are, where all videos train a final head.
+    """
 
     train: tuple[int, ...]
     validation: tuple[int, ...]
     test: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if not self.train or not self.test:
+        if not self.train or (self.validation and not self.test):
             raise DatasetError(
                 f"split of {'/'.join(map(str, self.sizes))} rows: training and test part need at least one "
                 f"row; use more videos, or --ratio 80/20 or 40/30/30."

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vqafeat.extraction.results import Progress as ExtractionProgress
     from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest
     from vqafeat.training.checkpoint import EpochRecord
-    from vqafeat.training.loop import Progress as FitProgress
+    from vqafeat.training.progress import Progress as FitProgress
     from vqafeat.training.results import MetricsSummary
 
 NO_VALUE = "–"
@@ -162,23 +162,24 @@ def run_shown(request: "PretrainingRequest") -> "PretrainedNetwork":
 
 @contextmanager
 def fit_progress(
-    splits: int, epochs: int | None = None, console: Console | None = None
+    splits: int, epochs: int | None = None, console: Console | None = None, final: bool = False
 ) -> Iterator["FitProgress"]:
     """Show finished epochs and the latest split's SROCC on stderr; where there is room, also its curve."""
     console = console or Console(stderr=True)
     is_wide = not console.is_terminal or console.width >= _WIDE
     curves: dict[int, list[float]] = {}
-    with progress_bar("epochs", epochs and splits * epochs, console, transient=False) as update:
+    with progress_bar("epochs", epochs and (splits + final) * epochs, console, transient=False) as update:
 
         def show(split: int, record: "EpochRecord") -> None:
+            name = f"split {split}" if split < splits else "final head"
             sroccs = curves.setdefault(split, [])
             sroccs.append(record.validation_srocc)
             curve = "no validation SROCC"
             if finite := [srocc for srocc in sroccs if isfinite(srocc)]:
                 line = f"validation SROCC {sparkline(sroccs)}" if is_wide else "SROCC"
                 curve = f"{line} {number(sroccs[-1])}, best {max(finite):.3f}"
-            count = f"in {len(curves)} of {splits} splits, " if is_wide else ""
-            update(completed=sum(map(len, curves.values())), state=f"{count}split {split}: {curve}")
+            count = f"in {min(len(curves), splits)} of {splits} splits, " if is_wide else ""
+            update(completed=sum(map(len, curves.values())), state=f"{count}{name}: {curve}")
 
         yield show
 

@@ -26,6 +26,8 @@ _GROUPS = {
 }
 _DATASET = f"Data set in the store; repeat it to train on several.  {shared.ONLY_ONE}"
 _START_AT_MEAN = "Whether scores start at the mean training label."
+_FINAL = "After the splits, train one more head on all videos, which `predict` then uses."
+_TENSORBOARD = "Write TensorBoard event files to the folder tensorboard of the run folder."
 _SHARE = "Share of the training part for validation, if an official split has no validation part."
 
 
@@ -50,6 +52,7 @@ class _GroupedCommand(click.Command):
 @flag("--any-features", help="Allow data sets whose features were computed differently.")
 @shared.skip_missing_option
 @option("--splits", default=10, type=IntRange(1), help="Number of splits; each trains one head.")
+@flag("--final", help=_FINAL)
 @option("--protocol", default="content", help="How to split: content (grouped), video, stored or official.")
 @option("--ratio", default="60/20/20", help="Training/validation/test in percent; 80/20 has no validation.")
 @option("--test-part", default="test", help="Test part of an official split: test or test-1080p.")
@@ -84,6 +87,7 @@ class _GroupedCommand(click.Command):
 @shared.cluster_options
 @shared.amount_option("--memory", help="Memory for features, such as 8G.  [default: half the free memory]")
 @option("--out", type=PATH, help="Run folder to write.  [default: runs/<data set>-<features>-<head>]")
+@flag("--tensorboard", help=_TENSORBOARD)
 @flag("--overwrite", help="Replace the run in the folder, instead of resuming or refusing it.")
 @shared.json_option
 def fit(
@@ -98,19 +102,22 @@ def fit(
     any_features: bool,
     out: Path | None,
     overwrite: bool,
+    final: bool,
+    tensorboard: bool,
     json: bool,
     **values: Any,
 ) -> None:
     """Train a head on stored features and measure it on the test parts.
 
-    One head is trained per split. The run folder holds the resolved configuration, splits, predictions,
-    metrics, weights and training curve. The same command resumes a stopped fit, and does not repeat a
-    finished one.
+    One head is trained per split, and with --final one more on all videos, for use on new ones. The run
+    folder holds the resolved configuration, splits, predictions, metrics, weights and training curve. The
+    same command resumes a stopped fit, and does not repeat a finished one.
 
     \b
     Examples:
       vqafeat fit --head sub-gru
       vqafeat fit --head avg-gru --dataset konvid --features resnet50 --protocol stored --recipe vsfa
+      vqafeat fit --head sub-gru --final
       vqafeat fit --head sub-gru --loss plcc+srcc --soft-rank-strength 0.01
       vqafeat fit --head sub-gru --dataset konvid --order SS --sampling sample-16
       vqafeat fit --head mdtvsfa --recipe mdtvsfa --dataset konvid --dataset live-vqc
@@ -134,17 +141,19 @@ def fit(
         **{key: value for key, value in values.items() if key in known},
     )
     copies = local_copies(source, split_feature_sets(config.features), cache)
-    with copies as copied, fit_progress(config.splits, config.epochs) as progress:
+    with copies as copied, fit_progress(config.splits, config.epochs, final=final) as progress:
         run = training.fit(
             copied,
             config,
             out or Path("runs") / config.folder_name(source.dataset.name),
+            final=final,
             jobs=jobs or min(len(os.sched_getaffinity(0)), config.splits),
             overwrite=overwrite,
             device=device or "cpu",
             memory_bytes=memory,
             reuse=out is None,
             cluster=ray,
+            tensorboard=tensorboard,
             progress=progress,
         )
     print_result(json, run.as_json(), _run_lines(run))
@@ -160,4 +169,6 @@ def _run_lines(run: "vf.Run") -> Iterator[str]:
     if config.frame_input != WHOLE_VIDEOS:
         yield f"  frames: {config.frame_input.words}"
     yield from metrics_lines(run.metrics, config.mapping)
+    if run.final is not None:
+        yield f"final head: {run.final.config.split_kind}; the metrics above estimate its own"
     yield f"run folder: {run.path}{' (finished before, not repeated)' if run.was_finished else ''}"

@@ -20,10 +20,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 _COLUMNS = ("video", "score", "std", "low", "high", "curve", "kind", "error")
 
 
+_SPLIT = "Use only the head of this split.  [default: the final head, or the mean of all heads]"
+
+
 @click.command()
 @click.argument("run", type=PATH)
 @click.argument("videos", nargs=-1, required=True, type=PATH)
-@option("--split", type=IntRange(0), help="Use only the head of this split.  [default: mean of all heads]")
+@option("--split", type=IntRange(0), help=_SPLIT)
 @option("--score-scale", metavar="DATASET", help="Data set whose label scale is used.  [default: the first]")
 @options.network_options
 @option("--raw", metavar="WIDTHxHEIGHT:FORMAT@RATE", help="Format of .yuv files, such as 640x480:yuv420p@30.")
@@ -55,6 +58,7 @@ def predict(
     RUN is a run folder, a name of `vqafeat list models`, or the file of such a model. A published model is
     fetched once into the cache and checked by its SHA-256. It scores on the scale that is printed.
 
+    A run of `fit --final` scores with its final head; --split and --held-out use the heads of its splits.
     Scores of a run are on the scale of its labels: the output of each head is calibrated on the validation
     videos of its split, or on the training videos if there are none. With several heads, the mean is printed
     with its standard deviation and range. A warning is printed if the heads disagree, if the run was trained
@@ -73,7 +77,9 @@ def predict(
 
     files = _videos_among(videos)
     geometry = RawGeometry.parse(raw) if raw else None
-    model = Model.load(run, score_scale, calibrated=not uncalibrated)
+    # a final head is fitted on all videos, and belongs to no split
+    of_splits = held_out or split is not None
+    model = Model.load(run, score_scale, calibrated=not uncalibrated, final=not of_splits)
     all_weights = options.network_weights(weights, split_feature_sets(model.config.feature_sets))
     scorer = Scorer(model, all_weights, split, any_features, held_out)
     if not scorer.checks.fitted_on:

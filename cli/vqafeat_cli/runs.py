@@ -33,8 +33,8 @@ def runs(folder: Path, sort: str, dataset: str | None, head: str | None, json: b
     """
     if not folder.is_dir():
         raise ArgumentError(f"'{folder}' does not exist; name the folder of runs.")
-    rows = []
-    for path in sorted(config.parent for config in folder.rglob("config.json")):
+    rows, paths = [], {config.parent for config in folder.rglob("config.json")}
+    for path in sorted(path for path in paths if path.parent not in paths):  # final heads are in runs
         try:
             rows.append(run_as_json(vf.Run(path)))
         except VqafeatError as error:

@@ -78,6 +78,19 @@ def test_fit_progress__writes_a_line_every_half_minute_without_a_terminal(
     ]
 
 
+def test_fit_progress__names_the_final_head(clock: Callable[[float], None]) -> None:
+    text = StringIO()
+    with fit_progress(2, 5, Console(file=text, force_terminal=False), final=True) as progress:
+        for number in range(3):
+            clock(30.0)
+            progress(number, EpochRecord(1, 0.5, nan))
+    assert (
+        text.getvalue()
+        .splitlines()[-1]
+        .startswith("epochs: 3/15, in 2 of 2 splits, final head: no validation SROCC")
+    )
+
+
 def test_time_left__follows_the_speed_of_the_last_minute(clock: Callable[[float], None]) -> None:
     time_left = TimeLeft()
     assert time_left.text(0, 1000) == ""

@@ -548,5 +548,5 @@ def test_ensemble__refuses_constant_scores_and_imported_heads(make_store: MakeSt
     ):
         ensemble(run, run)
     (run / "predictions.csv").unlink()
-    with pytest.raises(WeightsError, match=r"has no predictions, as an imported head; give runs"):
+    with pytest.raises(WeightsError, match=r"has no test predictions, as an imported or a final head; give"):
         ensemble(run, run)

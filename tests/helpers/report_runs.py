@@ -20,7 +20,8 @@ from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.training.calibration import write_calibrations
 from vqafeat.training.config import FitConfig
-from vqafeat.training.fit import DrawnSplits, fit
+from vqafeat.training.fit import fit
+from vqafeat.training.fit_videos import DrawnSplits
 from vqafeat.training.predictions import (
     Prediction,
     fit_calibrations,

@@ -36,7 +36,7 @@ from vqafeat.store.features import load_features
 from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.training.batching import Batcher
 from vqafeat.training.checkpoint import EpochRecord
-from vqafeat.training.fit import DrawnSplits
+from vqafeat.training.fit_videos import DrawnSplits
 from vqafeat.training.parallel import split_seed
 
 

@@ -19,6 +19,7 @@ from tests.helpers.train_alone import (
     TRANSFORMER_OPTIONS,
     config_of,
     finish,
+    frame_statistics,
     task_of,
     train,
 )
@@ -33,7 +34,7 @@ from vqafeat.training.checkpoint import TrainingResult
 from vqafeat.training.config import Recipe
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampler
 from vqafeat.training.trainer import SplitTrainer, predict
-from vqafeat.training.training_features import combined_statistics, frame_statistics, shared_moments
+from vqafeat.training.training_features import combined_statistics, shared_moments
 
 RECIPE = Recipe(
     "own",
@@ -170,7 +171,7 @@ def test_train__selects_on_the_test_part_only_if_the_recipe_says_so() -> None:
         run(Split(SPLIT.train, (), (15, 16)), recipe)
 
 
-def test_frame_statistics__equal_numpy_over_the_training_frames() -> None:
+def test_combined_statistics__equal_numpy_over_the_training_frames() -> None:
     sequences = tiny_sequences()
     frames = np.concatenate([values.astype(np.float64) for values in sequences.features[:10]])
     mean, deviation = frame_statistics(sequences, range(10))
@@ -178,7 +179,7 @@ def test_frame_statistics__equal_numpy_over_the_training_frames() -> None:
     np.testing.assert_allclose(deviation.numpy(), frames.std(0), rtol=1e-5)
 
 
-def test_frame_statistics__do_not_blow_up_nearly_constant_channels() -> None:
+def test_combined_statistics__do_not_blow_up_nearly_constant_channels() -> None:
     sequences = tiny_sequences()
     for values in sequences.features:
         values[:, 1] = 3

@@ -53,6 +53,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure each head of a run: on its test videos of the run's data set, or on all videos of another one.
 
+    A final head is measured by its own folder, RUN/final.
+
     A run on several data sets is measured on one of them, on the label scale of that data set.
 
     Args:
@@ -65,7 +67,7 @@ def evaluate(
     config, dataset = Run(run).config, source.dataset
     dataset.require_labels()
     own = dataset.name in config.dataset_names
-    model = Model.load(run, dataset.name if own else None)
+    model = Model.load(run, dataset.name if own else None, final=False)
     frame_input = config.frame_input.tested_otherwise(frame_changes or {})
     if not any_features:
         for name in features.split_feature_sets(config.feature_sets):
@@ -132,6 +134,11 @@ def _select_tests(
         _refuse_fitted(part, videos, splits)
         notes = [changed, *_leak_notes(videos, splits, source), selection if tested & set(videos) else ""]
         return all_videos, words, [note for note in notes if note]
+    if not tested:
+        raise ArgumentError(
+            f"the head of '{model.folder}' is trained on all videos of '{dataset.name}', so none is left to "
+            "measure it; evaluate its run, whose metrics estimate its own, or use another data set."
+        )
     if gone := sorted(tested - set(videos)):
         missing = f"{len(gone)} test videos of the run are not in '{source.path}' (first: {gone[0]})"
         raise ArgumentError(f"{missing}; use the store of the run, or fit again.")

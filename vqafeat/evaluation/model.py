@@ -34,7 +34,7 @@ _WHOLE: Draws = (None,)
 
 
 class Model:
-    """The heads of a run, ready to score; scores are on the label scale of a data set of their training.
+    """The heads of a run, or its final head; scores are on the label scale of a data set of their training.
 
     Args:
         heads: one per split; heads with several label scales are built for the scale of `scale_of`.
@@ -60,10 +60,15 @@ class Model:
         self.calibrations = None if calibrations is None else calibrations[number]
 
     @classmethod
-    def load(cls, folder: str | Path, scale_of: str | None = None, calibrated: bool = True) -> "Model":
+    def load(
+        cls, folder: str | Path, scale_of: str | None = None, calibrated: bool = True, final: bool = True
+    ) -> "Model":
         """Load a finished run, or a published model by name or file.
 
-        If not `calibrated`, scores are the output of the heads.
+        Args:
+            scale_of: the data set on whose label scale scores are; by default the run's first.
+            calibrated: if not, scores are the output of the heads.
+            final: load the final head alone, if the run has one; if not, the heads of its splits.
         """
         path = Path(folder)
         if path.is_file() or (str(folder) in MODELS and not (path / results.METRICS).is_file()):
@@ -72,8 +77,10 @@ class Model:
         if not path.exists():
             models = f"a published model ({', '.join(MODELS)}) or its file"
             raise WeightsError(f"'{folder}' does not exist; give a run folder, {models}.")
-        results.read_json(Path(folder) / results.METRICS)  # refuses a run that is not finished
-        run = Run(folder)
+        if final and (path / results.FINAL / results.CONFIG).is_file():
+            path = path / results.FINAL
+        results.read_json(path / results.METRICS)  # refuses a run that is not finished
+        run = Run(path)
         config, options = run.config, dict(run.config.options)
         if config.head not in HEADS:
             unknown = f"run '{folder}' has the head '{config.head}', which this vqafeat does not have"
@@ -236,6 +243,8 @@ class Model:
         return numbers
 
 
-def load_model(run: str | Path, scale_of: str | None = None, calibrated: bool = True) -> Model:
+def load_model(
+    run: str | Path, scale_of: str | None = None, calibrated: bool = True, final: bool = True
+) -> Model:
     """Load the heads of a finished run, or a published model by name or file; see `Model.load`."""
-    return Model.load(run, scale_of, calibrated)
+    return Model.load(run, scale_of, calibrated, final)

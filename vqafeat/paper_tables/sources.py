@@ -21,7 +21,7 @@ from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 from vqafeat.training.config import is_gradient_based
 from vqafeat.training.fit import fit
 from vqafeat.training.joint_store import JointStore
-from vqafeat.training.loop import Progress
+from vqafeat.training.progress import Progress
 from vqafeat.training.run import Run
 
 

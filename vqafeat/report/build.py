@@ -68,7 +68,7 @@ def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, mos
             continue
         try:
             features = FeatureStore.open(store_path(store, dataset.name))
-            model = Model.load(folder, dataset.name)
+            model = Model.load(folder, dataset.name, final=False)
             for name in split_feature_sets(run.config.feature_sets):
                 model.check_identity(name, features.identity(name))
         except (StoreError, WeightsError) as error:

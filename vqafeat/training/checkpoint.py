@@ -25,17 +25,22 @@ _SECONDS_BETWEEN_COPIES = 1.0  # which an interrupted training writes: at most t
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One row of the training curve; epochs count from 1, and SROCCs that are not defined are NaN.
+    """One row of the training curve; epochs count from 1, and metrics that are not defined are NaN.
 
     Attributes:
         loss: mean over the epoch's steps, on scaled labels.
         validation_srocc, test_srocc: mean over the data sets; of the test part only if it selects the epoch.
+        validation_plcc, validation_rmse: see `SplitTrainer.metrics`.
+        learning_rate: in the last step of the epoch.
     """
 
     epoch: int
     loss: float
     validation_srocc: float
     test_srocc: float = nan
+    validation_plcc: float = nan
+    validation_rmse: float = nan
+    learning_rate: float = nan
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,18 +9,12 @@ from torch import Tensor
 from vqafeat.store.features import FeatureDataset
 from vqafeat.system import full_float32
 from vqafeat.training.batching import Batch
-from vqafeat.training.checkpoint import Checkpoint, EpochRecord, TrainingResult
+from vqafeat.training.checkpoint import Checkpoint, TrainingResult
 from vqafeat.training.config import FitConfig
+from vqafeat.training.progress import Progress, no_progress
 from vqafeat.training.stacked_heads import batched_scores, can_be_stacked
 from vqafeat.training.svr import train_svrs
-from vqafeat.training.trainer import SplitTask, SplitTrainer, seeded
-
-# called with a split's number and each epoch's record
-Progress = Callable[[int, EpochRecord], None]
-
-
-def no_progress(number: int, record: EpochRecord) -> None:
-    """Report nothing."""
+from vqafeat.training.trainer import PartMetrics, SplitTask, SplitTrainer, seeded
 
 
 @full_float32()
@@ -44,15 +38,15 @@ def train_splits(
             trainer.load_state_dict(state)
         for record in trainer.curve:
             progress(trainer.task.number, record)
-    for epoch in range(1, trainers[0].recipe.epochs + 1):
+    for epoch in range(1, trainers[0].epochs + 1):
         # splits that were in other groups when the fit was stopped may be ahead
         active = [trainer for trainer in trainers if len(trainer.curve) < epoch]
         if not active:
             continue
         losses = _train_epoch(active, epoch)
         validated, tested = _validate(active, "validation"), _validate(active, "test")
-        for trainer, own, *sroccs in zip(active, losses, validated, tested, strict=True):
-            progress(trainer.task.number, trainer.end_epoch(epoch, own, *sroccs))
+        for trainer, own, *metrics in zip(active, losses, validated, tested, strict=True):
+            progress(trainer.task.number, trainer.end_epoch(epoch, own, *metrics))
         if checkpoint is not None:
             checkpoint.save_if_due(lambda: {own.task.number: own.state_dict() for own in trainers})
     return [trainer.result() for trainer in trainers]
@@ -74,14 +68,14 @@ def _train_epoch(trainers: Sequence[SplitTrainer], epoch: int) -> list[list[floa
 
 
 @torch.no_grad()
-def _validate(trainers: Sequence[SplitTrainer], part: str) -> list[float]:
+def _validate(trainers: Sequence[SplitTrainer], part: str) -> list[PartMetrics]:
     outputs: list[list[Tensor]] = [[] for _ in trainers]
     for trainer in trainers:
         trainer.head.eval()
     for scored in _scored_batches(trainers, [trainer.part_batches(part) for trainer in trainers]):
         for number, batch, own in scored:
             outputs[number].append(trainers[number].relative(batch, own))
-    return [trainer.srocc(part, own) for trainer, own in zip(trainers, outputs, strict=True)]
+    return [trainer.metrics(part, own) for trainer, own in zip(trainers, outputs, strict=True)]
 
 
 def _scored_batches(

@@ -30,7 +30,8 @@ from vqafeat.training.batching import Batcher, chunks
 from vqafeat.training.checkpoint import Checkpoint, EpochRecord, SplitResult, TrainingResult
 from vqafeat.training.config import FitConfig
 from vqafeat.training.frame_sampling import FrameSampler
-from vqafeat.training.loop import TRAINERS, Progress
+from vqafeat.training.loop import TRAINERS
+from vqafeat.training.progress import Progress
 from vqafeat.training.results import weights_path, write_weights
 from vqafeat.training.stacked_heads import can_be_stacked
 from vqafeat.training.trainer import SplitTask, predict

@@ -12,8 +12,8 @@ from vqafeat.cluster import ClusterOptions, connected, enter, reason, result_of,
 from vqafeat.errors import TrainingError
 from vqafeat.store.features import FeatureDataset, SharedFeatures
 from vqafeat.training.checkpoint import SplitResult
-from vqafeat.training.loop import Progress
 from vqafeat.training.parallel import FitJob, SplitGroup, fit_group, groups_of, one_thread, worker_data
+from vqafeat.training.progress import Progress
 from vqafeat.training.trainer import SplitTask
 
 

@@ -20,7 +20,8 @@ from vqafeat.metrics import FEW_VIDEOS, Metrics
 
 CONFIG, SPLITS, METRICS, CALIBRATION = "config.json", "splits.json", "metrics.json", "calibration.json"
 PREDICTIONS, CURVE, TRAINING_FEATURES = "predictions.csv", "curve.csv", "training-features.safetensors"
-WEIGHTS, STATE = "weights", "state"  # folders
+WEIGHTS, STATE, TENSORBOARD = "weights", "state", "tensorboard"  # folders
+FINAL = "final"  # the folder in a run's with the run of its final head
 # what reading a damaged file raises
 _DAMAGE = (ArgumentError, AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 

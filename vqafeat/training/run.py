@@ -17,10 +17,12 @@ from vqafeat.training.predictions import Prediction, load_calibrations, read_met
 from vqafeat.training.results import (
     CALIBRATION,
     CONFIG,
+    FINAL,
     METRICS,
     PREDICTIONS,
     SPLITS,
     STATE,
+    TENSORBOARD,
     TRAINING_FEATURES,
     WEIGHTS,
     MetricsSummary,
@@ -84,6 +86,12 @@ class Run:
         return (self.path / METRICS).is_file()
 
     @property
+    def final(self) -> "Run | None":
+        """The run of the final head, trained on all videos; None if there is none."""
+        path = self.path / FINAL
+        return Run(path) if (path / CONFIG).is_file() else None
+
+    @property
     def kept_epochs(self) -> tuple[int, ...]:
         """The epoch that each split kept, counted from 1; 0 where the head is not trained in epochs."""
         return tuple(read_json(self.path / METRICS).get("kept_epochs", ()))
@@ -136,11 +144,12 @@ class Run:
         return rows
 
     def check_finished(self) -> "Run":
-        """Return this run; refuse an unfinished one, and one without predictions."""
+        """Return this run; refuse an unfinished one, and one without predictions of test videos."""
         read_json(self.path / METRICS)
-        if not self.splits or not (self.path / PREDICTIONS).is_file():
+        if not any(split["test"] for split in self.splits) or not (self.path / PREDICTIONS).is_file():
             raise WeightsError(
-                f"'{self.path}' has no predictions, as an imported head; give runs of `vqafeat fit`."
+                f"'{self.path}' has no test predictions, as an imported or a final head; give runs of "
+                "`vqafeat fit`."
             )
         _ = self.held_out
         return self
@@ -176,6 +185,8 @@ class Run:
             "mapping before PLCC and RMSE": config.mapping,
             "digest of the configuration": config.digest,
         }
+        if self.final is not None:
+            run["final head"] = f"{self.final.config.split_kind}; in {self.final.path.name}/"
         groups = {"Run": run, "Recipe": config.recipe, "Head options": config.options}
         for name, identity in config.identities.items():
             digest = FeatureSetIdentity(**identity).digest()
@@ -238,7 +249,7 @@ def _clear(out: Path) -> None:
     """Remove what would be taken for part of a run; its mark of completeness first."""
     for name in (METRICS, CALIBRATION, TRAINING_FEATURES):
         (out / name).unlink(missing_ok=True)
-    for folder in (WEIGHTS, STATE):
+    for folder in (WEIGHTS, STATE, TENSORBOARD, FINAL):
         shutil.rmtree(out / folder, ignore_errors=True)
 
 

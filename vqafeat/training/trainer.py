@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
-from math import ceil, inf, isfinite, nan
+from math import ceil, inf, isfinite, nan, sqrt
 from typing import Any
 
 import numpy as np
@@ -28,16 +28,22 @@ from vqafeat.training.training_features import combined_statistics, shared_momen
 FEWEST_FOR_SROCC = 3
 _INSTEAD = {"validation": "--ratio 80/20 for none, which keeps the last epoch", "test": "--select validation"}
 VIDEOS_SCORED_AT_ONCE = 16
+PartMetrics = tuple[float, float, float]  # SROCC, PLCC, RMSE
 
 
 @dataclass(frozen=True)
 class SplitTask:
-    """A split to train on, with its number, its seed and the label scaling of each data set."""
+    """A split to train on, with its number, its seed and the label scaling of each data set.
+
+    Attributes:
+        epochs: where training stops; None for the recipe's last epoch. The schedule is the recipe's.
+    """
 
     number: int
     split: Split
     seed: int
     label_scalings: tuple[LabelScaling, ...]
+    epochs: int | None = None
 
 
 class SplitTrainer:
@@ -53,6 +59,7 @@ class SplitTrainer:
 
     def __init__(self, data: FeatureDataset, task: SplitTask, config: FitConfig, device: str = "cpu") -> None:
         self.data, self.task, self.recipe = data, task, config.resolved_recipe
+        self.epochs = task.epochs or self.recipe.epochs
         recipe, numbers, train = self.recipe, data.dataset_of, np.array(task.split.train)
         scaled = np.empty_like(data.mos)
         for number, scaling in enumerate(task.label_scalings):
@@ -73,7 +80,7 @@ class SplitTrainer:
             self.head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
         self._scheduler = recipe.scheduler(self._optimiser, ceil(self._videos_per_epoch / recipe.batch_size))
-        self._best = -inf
+        self._learning_rate, self._best = recipe.learning_rate, -inf
         self._kept: tuple[int, dict[str, Tensor]] | None = None
         self.curve: list[EpochRecord] = []
 
@@ -146,6 +153,7 @@ class SplitTrainer:
 
     def step(self) -> None:
         """Take a step of the optimiser and of the learning rate's schedule."""
+        self._learning_rate = float(self._scheduler.get_last_lr()[0])
         self._optimiser.step()
         self._scheduler.step()
         self._optimiser.zero_grad()
@@ -163,22 +171,30 @@ class SplitTrainer:
         """Return the (video,) outputs that SROCC is computed on, by the core's scores of a batch."""
         return self.head.outputs(scores, dataset_numbers(self.data, self.groups, batch)).relative
 
-    def srocc(self, part: str, outputs: Sequence[Tensor]) -> float:
-        """Return the SROCC of a part, the mean over its data sets; NaN if it is not defined."""
+    def metrics(self, part: str, outputs: Sequence[Tensor]) -> PartMetrics:
+        """Return the metrics of a part by the outputs of its batches, NaN where they are not defined.
+
+        SROCC and PLCC are the mean over the data sets. RMSE is that of the least squares line of the output,
+        in the labels' unit, and NaN for several data sets.
+        """
         scores = torch.cat(list(outputs)).cpu().double().numpy() if outputs else np.array([nan])
         if not np.isfinite(scores).all():
-            return nan
+            return nan, nan, nan
         rows = np.array(getattr(self.task.split, part))
         numbers, mos = self.data.dataset_of[rows], self.data.mos[rows]
-        sroccs = [
-            evaluate_predictions(scores[numbers == one], mos[numbers == one], mapping="none").srocc
-            for one in np.unique(numbers)
-        ]
-        return float(np.mean(sroccs))
+        members = [numbers == one for one in np.unique(numbers)]
+        each = [evaluate_predictions(scores[own], mos[own], mapping="none") for own in members]
+        srocc, plcc = (float(np.mean([getattr(one, name) for one in each])) for name in ("srocc", "plcc"))
+        rmse = float(np.std(mos)) * sqrt(1 - plcc**2) if len(members) == 1 else nan
+        return srocc, plcc, rmse
 
-    def end_epoch(self, epoch: int, losses: Sequence[float], validated: float, tested: float) -> EpochRecord:
+    def end_epoch(
+        self, epoch: int, losses: Sequence[float], validated: PartMetrics, tested: PartMetrics
+    ) -> EpochRecord:
         """Record an epoch; its weights are kept if the selecting part's SROCC is the highest so far."""
-        record = EpochRecord(epoch, float(np.mean(losses)), validated, tested)
+        (srocc, plcc, rmse), (test_srocc, *_) = validated, tested
+        loss, rate = float(np.mean(losses)), self._learning_rate
+        record = EpochRecord(epoch, loss, srocc, test_srocc, plcc, rmse, rate)
         self.curve.append(record)
         srocc = getattr(record, f"{self.recipe.select}_srocc")
         if epoch >= self.recipe.first_checkpoint_epoch() and srocc > self._best:
@@ -256,7 +272,7 @@ def dataset_numbers(data: FeatureDataset, groups: Tensor, batch: Batch) -> Tenso
 
 def check_parts(split: Split, data: FeatureDataset, recipe: Recipe) -> None:
     """Refuse a split with equal training labels, or with too few videos to select an epoch, in a data set."""
-    selecting = ["test"] if recipe.select == "test" else []
+    selecting = ["test"] if recipe.select == "test" and split.test else []
     selecting += ["validation"] if split.validation else []
     for number, name in enumerate(data.dataset_names):
         of = f" of '{name}'" if len(data.dataset_names) > 1 else ""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError
-from vqafeat.store.features import FeatureDataset, FrameSelector, all_frames, as_tensor
+from vqafeat.store.features import FeatureDataset, as_tensor
 from vqafeat.training.batching import Batcher
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.results import TRAINING_FEATURES, read_weights, reading, write_weights
@@ -97,15 +97,8 @@ def shared_moments(batcher: Batcher, sampler: FrameSampler) -> FrameMoments:
     return own.setdefault(key, FrameMoments(batcher.taking(sampler.candidate_indices)))
 
 
-def frame_statistics(
-    data: FeatureDataset, rows: Sequence[int], frame_indices: FrameSelector = all_frames
-) -> tuple[Tensor, Tensor]:
-    """Return (channel,) mean and deviation over the frames of videos; small deviations are raised."""
-    return combined_statistics(map(FrameMoments(Batcher(data).taking(frame_indices)), rows))
-
-
 def combined_statistics(moments: Iterable[Moments]) -> tuple[Tensor, Tensor]:
-    """Return (channel,) mean and deviation over the frames of videos with these moments, as above."""
+    """Return (channel,) mean and deviation over the frames of videos; small deviations are raised."""
     counts, means, squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     for count, mean, variance in moments:
         gap, total = mean.double() - means, counts + count

@@ -21,7 +21,7 @@ from vqafeat.paper_tables.table import CELL_TYPES, CellResult, CellType, Measure
 from vqafeat.schema import NonEmpty, Texts
 from vqafeat.statistics import PairedTest, paired_test
 from vqafeat.store.features import FeatureReader
-from vqafeat.training.fit import draw_splits
+from vqafeat.training.fit_videos import draw_splits
 from vqafeat.training.joint_store import dataset_number
 from vqafeat.training.predictions import Prediction
 from vqafeat.training.results import EVERY_MEASURE, Summary
@@ -321,6 +321,6 @@ class CurveCell(CellType):
             values = np.asarray(entropy(means, base=2, axis=1))
         else:
             runs = (task.fits.fit(task.request).path,)
-            values = Model.load(runs[0]).frame_scores(rows, splits=0, pooled=False)
+            values = Model.load(runs[0], final=False).frame_scores(rows, splits=0, pooled=False)
         note = f"{self.mos} MOS, {self.rank}: '{video.name}' with {video.mos:g}"
         return Measured(Summary.of(values.tolist()), runs=runs, notes=(note,))

@@ -1,0 +1,128 @@
+"""The videos of a fit: how they are split, and which of them have features."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median_low
+from typing import Any
+
+from vqafeat.datasets import Dataset
+from vqafeat.errors import ArgumentError, TrainingError
+from vqafeat.splits import PARTS, Split, SplitRequest, leakage, make_split, shared_contents
+from vqafeat.store.features import FeatureDataset, FeatureReader, complete_rows, load_features
+from vqafeat.training.config import FitConfig
+from vqafeat.training.joint_store import joint_splits
+
+_FEWEST_TO_MEASURE = 2
+
+
+@dataclass(frozen=True)
+class DrawnSplits:
+    """Splits, and how they were drawn, in words; `epochs` is where their training stops, see `SplitTask`."""
+
+    splits: tuple[Split, ...]
+    words: str = "given"
+    epochs: int | None = None
+
+
+def draw_splits(datasets: Sequence[Dataset], config: FitConfig) -> DrawnSplits:
+    """Draw the splits of the data sets of a fit."""
+    rounding = config.resolved_recipe.split_rounding
+    request = SplitRequest(0, config.seed, config.ratio, rounding, config.test_part, config.validation_share)  # type: ignore[arg-type]
+    splits = [
+        [make_split(dataset, config.protocol, replace(request, run=run)) for run in range(config.splits)]
+        for dataset in datasets
+    ]
+    leaks = [
+        len(shared_contents(split, [video.content for video in dataset.videos]))
+        for dataset, own in zip(datasets, splits, strict=True)
+        for split in own
+    ]
+    leak = (
+        f"up to {max(leaks)} test contents also in training"
+        if any(leaks)
+        else "no content shared between training and test"
+    )
+    how = {
+        "official": f"tested on '{config.test_part}', {config.validation_share:g} of training for validation",
+        "stored": config.ratio,
+    }.get(config.protocol, f"{config.ratio}, seed {config.seed}")
+    joined = joint_splits(splits, [len(dataset.videos) for dataset in datasets])
+    return DrawnSplits(tuple(joined), f"{config.protocol}, {how}; {leak}")
+
+
+@dataclass(frozen=True, eq=False)
+class FitVideos:
+    """The videos that a fit uses: rows in the store, features, splits, and the names of skipped videos."""
+
+    rows: tuple[int, ...]
+    data: FeatureDataset
+    draw: DrawnSplits
+    skipped: tuple[str, ...]
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits, as positions in `rows`."""
+        return self.draw.splits
+
+    @classmethod
+    def of_splits(
+        cls, store: FeatureReader, config: FitConfig, splits: DrawnSplits | Sequence[Split]
+    ) -> "FitVideos":
+        """Return the videos of the splits, with features."""
+        given = splits if isinstance(splits, DrawnSplits) else DrawnSplits(tuple(splits))
+        if not given.splits:
+            raise ArgumentError("splits is empty; give at least one split, as with --splits 10.")
+        videos = store.dataset.videos
+        required = sorted({row for split in given.splits for part in PARTS for row in getattr(split, part)})
+        if required[-1] >= len(videos):
+            raise TrainingError(
+                f"a split names video {required[-1]}, '{store.dataset.name}' has 0 to {len(videos) - 1}; use "
+                "splits of this data set."
+            )
+        rows, skipped = _with_features(store, config, required)
+        local = tuple(_restrict_split(split, number, rows) for number, split in enumerate(given.splits))
+        data = load_features(store, config.features, rows)
+        return cls(rows, data, replace(given, splits=local), skipped)
+
+    @classmethod
+    def of_final_head(cls, store: FeatureReader, config: FitConfig) -> "FitVideos":
+        """Return all videos of the data sets as one split that only has a training part."""
+        rows, skipped = _with_features(store, config, range(len(store.dataset.videos)))
+        draw = DrawnSplits((Split(tuple(range(len(rows))), (), ()),))
+        return cls(rows, load_features(store, config.features, rows), draw, skipped)
+
+    def until_median_of(self, kept_epochs: Sequence[int]) -> "FitVideos":
+        """Return the videos of a final head, trained for the median of the epochs that the splits kept."""
+        epochs = median_low(kept_epochs) or None  # 0 is of a head without epochs
+        words = f"all {len(self.rows)} videos train one head"
+        if epochs is not None:
+            words += f", for {epochs} epoch(s): the median of those that {len(kept_epochs)} split(s) kept"
+        return replace(self, draw=replace(self.draw, words=words, epochs=epochs))
+
+    def named_splits(self) -> dict[str, Any]:
+        """Return what the digest of the splits is of; its leak is of contents alone, as in earlier runs."""
+        names, leak = self.data.names, leakage(self.splits, self.data.contents)
+        splits = [{part: [names[row] for row in getattr(one, part)] for part in PARTS} for one in self.splits]
+        return {"kind": self.draw.words, "skipped": self.skipped, "leak": leak, "splits": splits}
+
+
+def _with_features(
+    store: FeatureReader, config: FitConfig, required: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the rows in use, and the names of the videos that are skipped."""
+    complete = set(complete_rows(store, config.features)) if config.skip_missing else set(required)
+    skipped = tuple(store.dataset.videos[row].name for row in required if row not in complete)
+    return tuple(row for row in required if row in complete), skipped
+
+
+def _restrict_split(split: Split, number: int, rows: Sequence[int]) -> Split:
+    """Return the split as positions in `rows`, without the videos that are not among them."""
+    index = {row: position for position, row in enumerate(rows)}
+    parts = {part: tuple(index[row] for row in getattr(split, part) if row in index) for part in PARTS}
+    if not parts["train"] or len(parts["test"]) < _FEWEST_TO_MEASURE:
+        raise TrainingError(
+            f"split {number} has {len(parts['train'])} training, {len(parts['test'])} test video(s) with "
+            f"features; it takes at least 1 and {_FEWEST_TO_MEASURE}. Use more videos, or larger parts, as "
+            "--ratio 40/30/30."
+        )
+    return Split(**parts)
