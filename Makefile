@@ -9,7 +9,7 @@ TABLES := $(basename $(notdir $(wildcard vqafeat/paper_tables/tables/*.toml)))
 CHOSEN = $(addprefix --dataset ,$(DATASETS)) $(OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-pretrain tables test test-faults gpu-check lint type docs bench lock audit clean $(TABLES)
+.PHONY: help demo demo-pretrain tables test test-faults gpu-check lint type docs notebook notebook-write bench lock audit clean $(TABLES)
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -47,6 +47,12 @@ type: .venv/ready ## types of the package, strictly
 docs: .venv/ready ## the documentation site, to build/site; a broken link or reference is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "open build/site/index.html"
+
+notebook: .venv/ready ## run the notebook of the documentation; another number than the stored one is an error (2 minutes)
+	$(BIN)/python .ci/notebook.py docs/first_study.ipynb
+
+notebook-write: .venv/ready ## run the notebook of the documentation and store what it prints and draws
+	$(BIN)/python .ci/notebook.py docs/first_study.ipynb --write
 
 bench: .venv/ready ## the benchmarks under tests/bench, to their tables on standard output (long)
 	for script in tests/bench/bench_*.py; do $(BIN)/python $$script || exit 1; done

@@ -2,20 +2,59 @@
 
 `<!-- tables: fontanel -->` becomes the list of tables whose name starts so, `<!-- list: heads -->`
 a table of what `vqafeat list heads` prints, and `<!-- commands -->` the help text of every command.
+A notebook becomes a page with its stored outputs.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 from click.testing import CliRunner
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
 from vqafeat_cli.main import cli
 
 from vqafeat.paper_tables import table_names
 from vqafeat.paper_tables.load import load_table
 
 HELP_WIDTH = 84
+
+
+class NotebookPage(File):
+    """A notebook that the site shows as a page; other pages link to the notebook's file."""
+
+    def is_documentation_page(self) -> bool:
+        """Return True, as for a Markdown file."""
+        return True
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Return the files of the site with each notebook replaced by its page."""
+    for file in [file for file in files if file.src_uri.endswith(".ipynb")]:
+        assert file.abs_src_path is not None
+        content = notebook_markdown(json.loads(Path(file.abs_src_path).read_text(encoding="utf-8")))
+        files.remove(file)
+        files.append(NotebookPage.generated(config, file.src_uri, content=content))
+    return files
+
+
+def notebook_markdown(notebook: dict[str, Any]) -> str:
+    """Return a notebook as Markdown: its text, its code, and what the code printed and drew."""
+    parts = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {"text/plain": output.get("text", ())})
+            if "image/png" in data:
+                encoded = "".join(data["image/png"]).strip()
+                parts.append(f'<img class="plot" alt="plot" src="data:image/png;base64,{encoded}">')
+            else:
+                parts.append(f"```{{ .text .output }}\n{''.join(data['text/plain']).rstrip()}\n```")
+    return "\n\n".join(parts)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -12,6 +12,7 @@ from vqafeat.registry import load_plugin
 if TYPE_CHECKING:
     from vqafeat.backbones import Backbone, Variant
     from vqafeat.datasets import Dataset, load_dataset
+    from vqafeat.evaluation.compare import compare_runs
     from vqafeat.evaluation.evaluate import evaluate
     from vqafeat.evaluation.model import Model, load_model
     from vqafeat.extraction.extract import extract
@@ -26,12 +27,13 @@ __version__ = "0.1.0"
 
 __all__ = ["Backbone", "Dataset", "FeatureDataset", "FeatureStore", "Variant"]
 __all__ += ["FitConfig", "Head", "Model", "Run"]
-__all__ += ["collate", "evaluate", "extract", "fit"]
+__all__ += ["collate", "compare_runs", "evaluate", "extract", "fit"]
 __all__ += ["load_dataset", "load_model", "load_plugin", "open_store"]
 __all__ += ["register_backbone", "register_head", "register_loss"]
 _NAMES = {
     "vqafeat.backbones": ("Backbone", "Variant"),
     "vqafeat.datasets": ("Dataset", "load_dataset"),
+    "vqafeat.evaluation.compare": ("compare_runs",),
     "vqafeat.evaluation.evaluate": ("evaluate",),
     "vqafeat.evaluation.model": ("Model", "load_model"),
     "vqafeat.extraction.extract": ("extract",),

@@ -22,6 +22,7 @@ from vqafeat.metrics import fit_logistic
 from vqafeat.splits import Split
 from vqafeat.training.predictions import read_predictions, summarise
 from vqafeat.training.results import EVERY_MEASURE
+from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig, TrainingDataset
 
 Scores = dict[tuple[int, int], float]
@@ -128,6 +129,18 @@ def test_compare_runs__all_pairs_by_the_paired_t_test_with_holm(tmp_path: Path) 
     assert (spread.mean, spread.std, spread.median) == pytest.approx(
         (values["b"].mean(), values["b"].std(ddof=1), np.median(values["b"]))
     )
+
+
+def test_compare_runs__takes_runs_and_prints_a_line_for_each_pair(tmp_path: Path) -> None:
+    one, two, _ = three_runs(tmp_path)
+    result = compare_runs([Run(one), str(two)], baseline=Run(two), resamples=20)
+    assert result.as_dict() == quick([one, two], baseline=two).as_dict()
+    (pair,) = result.pairs
+    title, line = str(result).splitlines()
+    assert title == "SROCC on 'tiny': difference, 95 % interval, p, p (Holm)"
+    difference, low, high = (f"{getattr(pair.interval, name):+.3f}" for name in ("difference", "low", "high"))
+    p = f"{pair.test.p:<8.3g}  {pair.test.p:.3g}"
+    assert line == f"a − b  {difference}  [{low}, {high}]  {p}"
 
 
 def test_compare_runs__interval_is_of_the_mean_difference_over_splits(tmp_path: Path) -> None:

@@ -66,6 +66,13 @@ class ComparedRuns:
         """The measures of the same kind without the mapping, which are shown as well."""
         return _SHOWN_TOO.get(self.measure, ())
 
+    def __repr__(self) -> str:
+        names = [f"{pair.first} − {pair.second}" for pair in self.pairs]
+        width = max(map(len, names))
+        rows = [f"{name:{width}}  {_pair_words(pair)}" for name, pair in zip(names, self.pairs, strict=True)]
+        title = f"{self.measure.upper()} on '{self.dataset}': difference, 95 % interval, p, p (Holm)"
+        return "\n".join([title, *rows])
+
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON stores them."""
         comparisons = [asdict(pair) for pair in self.pairs]
@@ -80,12 +87,18 @@ class ComparedRuns:
         }
 
 
+def _pair_words(pair: ComparedPair) -> str:
+    interval = pair.interval
+    ends = f"{interval.difference:+.3f}  [{interval.low:+.3f}, {interval.high:+.3f}]"
+    return f"{ends}  {pair.test.p:<8.3g}  {pair.p_holm:.3g}"
+
+
 def compare_runs(
-    folders: Sequence[Path],
+    runs: Sequence[Run | str | Path],
     *,
     measure: str = "srocc",
     test: str = "t",
-    baseline: Path | None = None,
+    baseline: Run | str | Path | None = None,
     resamples: int = 2000,
 ) -> ComparedRuns:
     """Compare a measure of runs that were tested on the same videos, by its mean difference over the splits.
@@ -95,24 +108,28 @@ def compare_runs(
     of a split on several data sets is the mean over them, weighted by their test videos; RMSE has no mean.
 
     Args:
+        runs: finished runs, or their folders.
         measure: one of `vqafeat.training.results.EVERY_MEASURE`.
         test: t or wilcoxon.
         baseline: the run that each other one is compared with; without it, all pairs are compared.
     """
     if measure not in EVERY_MEASURE:
         raise ArgumentError(f"measure is '{measure}'; it has to be one of {', '.join(EVERY_MEASURE)}.")
-    runs = _read_runs(folders, baseline)
-    for one, two in pairwise(runs.values()):
+    if isinstance(runs, str):
+        raise ArgumentError(f"runs is the text '{runs}'; give a list of runs or of their folders.")
+    base = None if baseline is None else _folder(baseline)
+    named = _read_runs([_folder(run) for run in runs], base)
+    for one, two in pairwise(named.values()):
         check_same(one, two, ("test",))
         _check_same_mapping(one, two, measure)
-    first = next(iter(runs.values()))
+    first = next(iter(named.values()))
     videos = first.tested_videos
-    parts = {name: _test_parts(run, measure) for name, run in runs.items()}
-    summaries = {name: _summary(run, measure) for name, run in runs.items()}
+    parts = {name: _test_parts(run, measure) for name, run in named.items()}
+    summaries = {name: _summary(run, measure) for name, run in named.items()}
     series = {name: getattr(summary, measure).values for name, summary in summaries.items()}
     pairs = []
-    names = {run.path.resolve(): name for name, run in runs.items()}
-    for tested in compare(series, test, None if baseline is None else names[baseline.resolve()]):
+    names = {run.path.resolve(): name for name, run in named.items()}
+    for tested in compare(series, test, None if base is None else names[base.resolve()]):
         if measure.startswith("rmse") and len(first.config.datasets) > 1:
             interval = Interval(measure, nan, nan, nan, _CONFIDENCE, videos.total(), 0, _NO_MEAN)
         else:
@@ -123,6 +140,10 @@ def compare_runs(
             interval = _interval(splits, measure, resamples, tested.test.mean_difference)
         pairs.append(ComparedPair(**vars(tested), interval=interval))
     return ComparedRuns(first.config.dataset, measure, test, videos, summaries, tuple(pairs))
+
+
+def _folder(run: Run | str | Path) -> Path:
+    return run.path if isinstance(run, Run) else Path(run)
 
 
 def _read_runs(folders: Sequence[Path], baseline: Path | None) -> dict[str, Run]:
