@@ -32,7 +32,7 @@ LONGEST_FUNCTION, LONGEST_BODY, SMALLEST_FILE = 70, 40, 60
 LONGEST_TEST_NAME = 70
 PLUG_INS = {"backbones", "vqafeat_cli"}
 # what decoding processes import stays apart from what imports torch
-SMALL_FILES = {"errors.py", "registry.py", "worker.py", "frame_layout.py", "rgb.py", "extract.py"}
+SMALL_FILES = {"errors.py", "registry.py", "frame_layout.py", "rgb.py", "extract.py"}
 
 
 def imported(path: Path) -> set[str]:
@@ -100,7 +100,7 @@ def test_small_files__are_plug_ins_or_commands() -> None:
 def test_decoding_process__starts_without_torch() -> None:
     """It would cost each of them seconds of its start and hundreds of megabytes."""
     heavy = "{'torch', 'scipy', 'zarr', 'pandas'}"
-    code = f"import sys, vqafeat.video.worker; print(*sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, vqafeat.video.pool; print(*sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 

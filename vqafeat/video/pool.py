@@ -1,4 +1,7 @@
-"""Decoding processes, each with one video at a time; one that crashes or hangs is replaced."""
+"""Decoding processes, each with one video at a time; one that crashes or hangs is replaced.
+
+A process decodes into memory that it shares with the parent process, and ends with it.
+"""
 
 import mmap
 import os
@@ -8,33 +11,66 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from vqafeat.errors import ArgumentError
+from vqafeat.errors import ArgumentError, VideoError
 from vqafeat.system import anonymous_file
-from vqafeat.video.chunks import Chunk, DecodeJob, Message, VideoEnd, VideoFailed
-from vqafeat.video.worker import SLOT_BYTES, SLOTS
+from vqafeat.video.chunks import Buffer, Chunk, DecodeJob, Message, VideoEnd, VideoFailed, decode_chunks
 
 STARTING_SECONDS = 60.0  # for the imports of a process, on a busy machine
+SLOTS = 3  # one being read, one full, one being filled
+SLOT_BYTES = 1 << 30  # reserved; only pages that were written to take memory
+_READY = "ready"  # sent once, so that the start of the process does not count as a video that hangs
+_NO_DATA = np.empty((0, 0), np.uint8)
 
 Key = TypeVar("Key")
 
 # the import path is passed on, so that the process imports the same modules; `-c` runs no main script again
 _START = (
-    "import sys; sys.path[:] = sys.argv[3:]; from vqafeat.video import worker; "
-    "worker.main(int(sys.argv[1]), int(sys.argv[2]))"
+    "import sys; sys.path[:] = sys.argv[3:]; from vqafeat.video import pool; "
+    "pool.worker_main(int(sys.argv[1]), int(sys.argv[2]))"
 )
+
+
+def worker_main(connection_descriptor: int, memory_descriptor: int) -> None:
+    """Decode the videos whose jobs come through the pipe, until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when an interrupted run ends
+    connection = Connection(connection_descriptor)
+    memory = mmap.mmap(memory_descriptor, SLOTS * SLOT_BYTES)
+    free_slots = set(range(SLOTS))
+
+    def next_buffer(size: int) -> tuple[int, Buffer]:
+        if size > SLOT_BYTES:
+            message = f"a frame of {size} bytes is larger than the {SLOT_BYTES} bytes that one may take."
+            raise VideoError("too-large", message)
+        while not free_slots:
+            free_slots.add(connection.recv())
+        slot = free_slots.pop()
+        return slot, np.frombuffer(memory, np.uint8, size, slot * SLOT_BYTES)
+
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        connection.send(_READY)
+        while True:
+            received = connection.recv()
+            if isinstance(received, int):
+                free_slots.add(received)
+                continue
+            for message in decode_chunks(received, next_buffer):
+                # the parent reads a chunk's bytes from the same memory
+                sent = replace(message, data=_NO_DATA) if isinstance(message, Chunk) else message
+                connection.send(sent)
 
 
 class DecodePool(Generic[Key]):
     """Decoding processes that work through videos.
 
     Args:
-        timeout_seconds: a video counts as hung after this time without a message, while a buffer is free.
+        timeout_seconds: a video counts as hung after this time without a message, while a slot is free.
     """
 
     def __init__(self, workers: int, timeout_seconds: float) -> None:
@@ -137,10 +173,8 @@ class _Worker:
         self._send(slot)
 
     def _send(self, item: object) -> None:
-        try:
+        with suppress(OSError):  # the process has ended, which `receive` reports
             self.connection.send(item)
-        except OSError:
-            return  # the process has ended, which `receive` reports
 
     def receive(self) -> Message | None:
         """Return the next message, or None for the one that the process has started."""
@@ -173,10 +207,9 @@ class _Worker:
     def kill(self) -> None:
         self.alive = False
         self.connection.close()
-        if self._process.poll() is None:
+        try:
             # a process whose pipe is closed ends; only one that hangs has to be killed
-            try:
-                self._process.wait(0.2)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-        self._process.wait()
+            self._process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
