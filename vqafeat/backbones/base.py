@@ -2,11 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from pydantic import BeforeValidator
 
 from vqafeat.backbones.published import WeightsSource
 from vqafeat.errors import ArgumentError, UnknownNameError
+from vqafeat.io import read_toml
 from vqafeat.registry import Registry
+from vqafeat.schema import parse
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -97,6 +104,14 @@ def tapped_outputs(
     return cast("nn.Module", create_feature_extractor(network, list(taps), **options))
 
 
+def _call(path: str, *arguments: object) -> Any:
+    return resolve_name(path)(*arguments)
+
+
+# a TOML file names it as `module:name`; it can be pickled, and its module is imported when it is called
+_Function = Annotated[Callable[..., Any], BeforeValidator(lambda path: partial(_call, path))]
+
+
 @dataclass(frozen=True)
 class Backbone:
     """A network that turns frames, or clips of frames, into feature maps.
@@ -118,8 +133,8 @@ class Backbone:
     """
 
     name: str
-    build: "Callable[[], nn.Module]"
-    with_feature_layers: "Callable[[nn.Module, tuple[str, ...]], nn.Module]" = tapped_outputs
+    build: _Function
+    with_feature_layers: _Function = tapped_outputs
     _: KW_ONLY
     channels: Mapping[str, int]
     variants: Mapping[str, Variant]
@@ -130,7 +145,7 @@ class Backbone:
     prefixes: tuple[str, ...] = ()
     classes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     files: str = ""
-    rename: Callable[[str], str] = str
+    rename: _Function = str
 
     def __post_init__(self) -> None:
         taps = [tap for variant in self.variants.values() for tap in variant.taps]
@@ -166,6 +181,10 @@ class _Backbones(Registry[Backbone]):
 
 
 BACKBONES = _Backbones("backbone")
+_BUILTIN = Path(__file__).with_name("builtin.toml")
+_tables = {name: {"name": name, **table} for name, table in read_toml(_BUILTIN, "backbones").items()}
+for _backbone in parse(dict[str, Backbone], _tables, f"'{_BUILTIN}'").values():
+    BACKBONES.add(_backbone.name, _backbone)
 
 
 POOLING = "GAP ‖ unbiased GSP (0 for a 1x1 map)"
