@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vqafeat.video.frame_layout import FrameLayout
+from vqafeat.video.frame import FrameLayout
 
 _SAMPLES = 1024  # of one program
 _POSITIONS, _CHANNELS = 64, 64

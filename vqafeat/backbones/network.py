@@ -13,7 +13,7 @@ from vqafeat.backbones.feature_set import PRECISIONS, FeatureExtractor
 from vqafeat.backbones.fuse import fold_shortcut_bias, fused
 from vqafeat.backbones.views import FRAME_RULES, VIEWS
 from vqafeat.errors import ArgumentError
-from vqafeat.video.frame_layout import FrameLayout
+from vqafeat.video.frame import FrameLayout
 from vqafeat.video.rgb import Frames, to_rgb
 
 _POOL_TOLERANCE = 1e-5

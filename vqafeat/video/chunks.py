@@ -13,8 +13,7 @@ import numpy.typing as npt
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
 from vqafeat.video.files import count_packets, file_fingerprint
-from vqafeat.video.frame import DecodeLimits, Frame
-from vqafeat.video.frame_layout import FrameLayout
+from vqafeat.video.frame import DecodeLimits, Frame, FrameLayout
 from vqafeat.video.reader import VideoReader
 
 CHUNK_BYTES = 8 << 20  # large enough that messages cost nothing, small enough that the first arrives soon
