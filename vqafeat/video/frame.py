@@ -51,9 +51,9 @@ class DecodeLimits:
     def check_size(self, path: Path, width: int, height: int) -> None:
         """Raise VideoError if frames are larger than allowed."""
         if (pixels := width * height) > self.max_pixels:
-            allowed, hint = f"{self.max_pixels} pixels allowed", f"give --max-pixels {pixels}"
-            problem = f"has frames of {width}x{height}, more than the {allowed}; if that is right, {hint}"
-            raise VideoError("too-large", f"'{path}' {problem}.")
+            problem = f"has frames of {width}x{height}, more than the {self.max_pixels} pixels allowed"
+            hint = f"if that is right, give --max-pixels {pixels}"
+            raise VideoError("too-large", f"'{path}' {problem}; {hint}.")
 
     def check_count(self, path: Path, frames: int) -> None:
         """Raise VideoError if there are more frames than allowed."""
@@ -159,7 +159,8 @@ class Frame:
 
 def layout_of(picture: VideoFrame, from_hardware: bool = False) -> FrameLayout:
     """Return how a picture is passed on: planes if their exact conversion is known, else swscale's RGB."""
-    matrix, full_range = int(picture.colorspace), is_full_range(picture)
+    matrix = int(picture.colorspace)
+    full_range = int(picture.color_range) == FULL_RANGE or picture.format.name.startswith("yuvj")
     even = picture.width % 2 == 0 and picture.height % 2 == 0
     known = PLANAR_FORMATS + ((HARDWARE_FORMAT,) if from_hardware else ())
     top_down = all(plane.line_size > 0 for plane in picture.planes)
@@ -200,11 +201,6 @@ def _converted(picture: VideoFrame) -> npt.NDArray[np.uint8]:
             f"frames in {picture.format.name} with the colour matrix {matrix} cannot be converted to RGB by "
             "swscale; encode the video again with the matrix BT.709.",
         ) from error
-
-
-def is_full_range(picture: VideoFrame) -> bool:
-    """Return whether luma is from 0 to 255, not from 16 to 235."""
-    return int(picture.color_range) == FULL_RANGE or picture.format.name.startswith("yuvj")
 
 
 class CropFilter:
