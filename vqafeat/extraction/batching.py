@@ -2,8 +2,9 @@
 
 import tempfile
 import weakref
-from collections import OrderedDict, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,7 +66,7 @@ class FeatureBuffer:
     """
 
     def __init__(self, dtypes: Mapping[str, torch.dtype], folder: Path | None = None) -> None:
-        self._dtypes = dtypes
+        self.dtypes = dtypes
         self._on_device: list[Rows] = []
         self._count = 0
         self._buffers = {name: SpillBuffer(folder) for name in dtypes}
@@ -73,14 +74,9 @@ class FeatureBuffer:
         self.waiting = 0
         self.error: VideoError | None = None
 
-    @property
-    def feature_sets(self) -> tuple[str, ...]:
-        """The feature sets of the rows."""
-        return tuple(self._dtypes)
-
     def add(self, rows: Rows) -> None:
         """Append rows; those on a GPU are fetched many at a time, because each time waits for it."""
-        kept = {name: rows[name].to(dtype) for name, dtype in self._dtypes.items()}
+        kept = {name: rows[name].to(dtype) for name, dtype in self.dtypes.items()}
         first = next(iter(kept.values()))
         self._on_device.append(kept)
         self._count += len(first)
@@ -97,26 +93,6 @@ class FeatureBuffer:
         if self._on_device:
             self._fetch()
         return {name: buffer.array() for name, buffer in self._buffers.items()}
-
-
-class InputMemories:
-    """Memory for the batches of a network, for the sizes that were used last."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._by_size: OrderedDict[tuple[Size, int], InputMemory] = OrderedDict()
-
-    def of(self, size: Size, frames: int) -> InputMemory:
-        """Return the memory for a number of frames of a (height, width)."""
-        memory = self._by_size.setdefault((size, frames), InputMemory(self._network, frames))
-        self._by_size.move_to_end((size, frames))
-        while len(self._by_size) > SIZES_KEPT:
-            self._by_size.popitem(last=False)
-        return memory
-
-    def clear(self) -> None:
-        """Give all memory back."""
-        self._by_size.clear()
 
 
 def unless_out_of_memory(compute: Callable[[], Result]) -> Result | None:
@@ -137,10 +113,14 @@ class FrameBatcher:
 
     Args:
         size_for: (height, width) → frames of a batch; halved whenever the device runs out of memory.
+
+    Attributes:
+        memories: (height, width), frames → memory for a batch, kept for the sizes that were used last.
     """
 
     def __init__(self, network: Network, size_for: Callable[[int, int], int]) -> None:
-        self.network, self._size_for, self.memories = network, size_for, InputMemories(network)
+        self.network, self._size_for = network, size_for
+        self.memories = lru_cache(SIZES_KEPT)(lambda size, frames: InputMemory(network, frames))
         self._sizes: dict[Size, int] = {}
         self._pending: defaultdict[Size, deque[tuple[FeatureBuffer, Frames]]] = defaultdict(deque)
 
@@ -164,7 +144,7 @@ class FrameBatcher:
         batch = _first_frames(pending, whole)
         rows = unless_out_of_memory(lambda: self._rows(size, batch))
         if rows is None:
-            self.memories.clear()
+            self.memories.cache_clear()
             if whole > 1:
                 self._sizes[size] = whole // 2
                 pending.extendleft(reversed(batch))
@@ -181,7 +161,7 @@ class FrameBatcher:
     def _rows(self, size: Size, batch: list[tuple[FeatureBuffer, Frames]]) -> Rows:
         if self._sizes[size] == 1:
             return self.network.rows(self.network.inputs(batch[0][1]))
-        memory, start = self.memories.of(size, self._sizes[size]), 0
+        memory, start = self.memories(size, self._sizes[size]), 0
         for _, frames in batch:
             memory.put(start, frames)
             start += len(frames)
@@ -234,20 +214,16 @@ class ClipBatcher:
     """Cuts a video into the blocks that a temporal network sees; it holds at most one block of frames.
 
     Args:
-        memories: of the network, shared by all videos.
+        batcher: the network, and the memory for its blocks.
         frame_indices: the frames that get a row each, from the block around them; None for all rows.
     """
 
     def __init__(
-        self,
-        network: Network,
-        buffer: FeatureBuffer,
-        memories: InputMemories,
-        frame_indices: list[int] | None = None,
+        self, batcher: FrameBatcher, buffer: FeatureBuffer, frame_indices: list[int] | None = None
     ) -> None:
-        assert network.clips is not None
-        self._buffer, self._network, self._memories = buffer, network, memories
-        self._rule: ClipRule = network.clips
+        assert batcher.network.clips is not None
+        self._buffer, self._network, self._memories = buffer, batcher.network, batcher.memories
+        self._rule: ClipRule = batcher.network.clips
         self._selected = frame_indices
         self._held: deque[Frames] = deque(maxlen=self._rule.window)
         self._count = 0
@@ -279,7 +255,7 @@ class ClipBatcher:
         seen = [self._held[position] for position in self._rule.input_indices(length)]
         rows = unless_out_of_memory(lambda: self._rows(joined(seen)))
         if rows is None:
-            self._memories.clear()
+            self._memories.cache_clear()
             height, width = seen[0].size
             what = f"a clip of {len(seen)} frames of {width}x{height}"
             self._buffer.error = _out_of_memory(self._network, what)
@@ -291,6 +267,6 @@ class ClipBatcher:
     def _rows(self, frames: Frames) -> Rows:
         if self._network.device.type == "cpu":
             return self._network.rows(self._network.inputs(frames))
-        memory = self._memories.of(frames.size, len(frames))
+        memory = self._memories(frames.size, len(frames))
         memory.put(0, frames)
         return memory.rows()

@@ -114,7 +114,7 @@ class VideoState:
         features: dict[str, VideoFeatures] = {}
         for buffer in self._buffers:
             if buffer.error is not None:
-                self.refused |= dict.fromkeys(buffer.feature_sets, buffer.error)
+                self.refused |= dict.fromkeys(buffer.dtypes, buffer.error)
                 continue
             frame = np.asarray(buffer.frames, dtype=np.int32)
             for name, values in buffer.arrays().items():
@@ -189,7 +189,7 @@ class VideoState:
                 self._collectors.append(FrameCollector(batcher, buffer, indices))
             else:
                 around = indices if rule.stride == 1 else None
-                self._collectors.append(ClipBatcher(network, buffer, batcher.memories, around))
+                self._collectors.append(ClipBatcher(batcher, buffer, around))
 
     def _check(self, network: Network, others: Sequence[Network]) -> None:
         """Refuse frames that are too small for a network, or too large for it next to the others."""
