@@ -93,7 +93,7 @@ def extract(
           --gpus-per-worker 1 --cpus-per-worker 8
     """
     from vqafeat.extraction.extract import extract_features
-    from vqafeat.store import FeatureStore, store_path
+    from vqafeat.store import store_path
     from vqafeat.video.files import mean_frames
     from vqafeat_cli.console import shown_progress
 
@@ -107,15 +107,14 @@ def extract(
         summary = extract_features(
             located.dataset,
             backbones,
-            # the store also has the labels of missing videos
-            FeatureStore.create(path, loaded) if located.missing else paths["store"],
+            paths["store"],
             weights=options.network_weights(weights, backbones),
             dtype=dtype,
             precision=precision,
             resources=options.resources(**compute, ray=ray),
             devices=None if ray else options.devices(device),
             cluster=ray,
-            missing=located.missing,
+            whole=loaded if located.missing else None,
             progress=progress,
         )
     _print_summary(path, summary, json)

@@ -1,6 +1,5 @@
 """Stage 1: decode each video of a data set once and store the features of its frames."""
 
-import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset, locate_videos
 from vqafeat.datasets.dataset import times_problem
 from vqafeat.errors import ArgumentError, DatasetError, VideoError
-from vqafeat.extraction.pipeline import Pipeline, Resources, VideoState, VideoTask
+from vqafeat.extraction.pipeline import Pipeline, Resources, VideoState, VideoTask, default_workers
 from vqafeat.extraction.prefetch import Prefetcher
 from vqafeat.extraction.results import ExtractionSummary, FailureLog, Progress, Tally
 from vqafeat.registry import install_plugins, pickled_plugins
@@ -77,7 +76,7 @@ def extract_features(
     resources: Resources | None = None,
     devices: Sequence[str | torch.device] | None = None,
     cluster: ClusterOptions | None = None,
-    missing: Sequence[str] = (),
+    whole: Dataset | None = None,
     progress: Progress | None = None,
 ) -> ExtractionSummary:
     """Extract the feature sets of every video that the store does not hold completely yet.
@@ -94,7 +93,8 @@ def extract_features(
         resources: of each process that runs networks.
         devices: of this machine, such as `cuda:0`, that share the videos; None for that of `resources`.
         cluster: the Ray cluster whose machines extract.
-        missing: videos that are not in `dataset` because their file was not found, for the failure log.
+        whole: the data set from which `dataset` was taken by leaving out videos whose file was not found: the
+            store gets its labels, and the failure log those videos.
 
     Raises:
         IdentityError: the store holds one of the feature sets under another identity; no video was read.
@@ -107,14 +107,17 @@ def extract_features(
     build = _builder(feature_sets, weights or {}, dtype, precision, several)
     extractors = build()
     if not isinstance(store, FeatureStore):
-        store = FeatureStore.create(store_path(parse_path(store), dataset.name), dataset)
+        store = FeatureStore.create(store_path(parse_path(store), dataset.name), whole or dataset)
     with store.exclusive():
         for extractor in extractors:
             store.add_feature_set(extractor.feature_set, extractor.identity)
         names = [extractor.feature_set for extractor in extractors]
-        attempted = [*missing, *(video.name for video in dataset.videos)]
-        log = FailureLog(failure_log_path(store.path), attempted, names)
-        tally = _tally(log, missing, progress)
+        attempted = [video.name for video in (whole or dataset).videos]
+        tally = Tally(FailureLog(failure_log_path(store.path), attempted, names), progress)
+        located = {video.name for video in dataset.videos}
+        for name in (name for name in attempted if name not in located):
+            error = VideoError("missing", f"'{name}' was not found below the root of the data set.")
+            tally.add(ExtractionSummary.failed(name, "", error))
         tasks = pending_tasks(dataset, store, extractors, tally)
         if cluster is not None:
             from vqafeat.extraction.ray_backend import extract_on_ray
@@ -151,9 +154,7 @@ def _resources(
         device = given.device
     else:
         device = device_named(str(devices[0]) if devices else None)
-    if given is not None:
-        return replace(given, device=device)
-    return Resources(device, workers=2 if device.type == "cpu" else len(os.sched_getaffinity(0)))
+    return replace(given, device=device) if given else Resources(device, default_workers(device))
 
 
 def _builder(
@@ -175,14 +176,6 @@ def _builder(
     if unknown := sorted(set(weights) - set(known)):
         raise ArgumentError(f"weights are given for '{unknown[0]}'; the backbones are {', '.join(known)}.")
     return partial(build_extractors, names, dict(weights), dtype, precision)
-
-
-def _tally(log: FailureLog, missing: Sequence[str], progress: Progress | None) -> Tally:
-    tally = Tally(log, progress)
-    for name in missing:
-        error = VideoError("missing", f"'{name}' was not found below the root of the data set.")
-        tally.add(ExtractionSummary.failed(name, "", error))
-    return tally
 
 
 def pending_tasks(

@@ -1,5 +1,6 @@
 """Many videos through all networks, each in one decode pass: decoding processes first, then the networks."""
 
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -209,6 +210,11 @@ class VideoState:
             collector.finish(total)
         self._collectors = []
         self._table = FrameTable(np.asarray(self._seconds, dtype=np.float64), end.source)
+
+
+def default_workers(device: torch.device) -> int:
+    """Return the number of decoding processes that a device needs: 2 for a CPU, one per core for a GPU."""
+    return 2 if device.type == "cpu" else len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
