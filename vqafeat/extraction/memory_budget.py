@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vqafeat.backbones.network import Network
+from vqafeat.backbones.views import VIEWS
 from vqafeat.errors import VideoError
 from vqafeat.system import free_bytes
 
@@ -63,7 +64,10 @@ class MemoryBudget:
         if need > self._left:
             least, allowed = (self.total - self._left + need) / GIB, self.total / GIB
             needs = f"'{path}' of {width}x{height} needs about {least:.1f} GiB with '{largest.backbone.name}'"
-            hint = f"give --memory {math.ceil(least * 10) / 10 + 0.1:.1f}G or a smaller view (@short540)"
+            views = VIEWS["short540"], largest.view
+            short, seen = (math.prod(view.size(height, width)) for view in views)
+            hint = f"give --memory {math.ceil(least * 10) / 10 + 0.1:.1f}G"
+            hint += " or a smaller view (@short540)" if short < seen else ""
             raise VideoError("over-memory", f"{needs}, more than the {allowed:.1f} GiB allowed; {hint}.")
 
     def batch(self, network: Network, height: int, width: int, most: int | None) -> int:
