@@ -55,11 +55,7 @@ def read_text_limited(path: Path, encoding: str = "utf-8", errors: str = "strict
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """Return the table in a TOML file; `what` names its kind in messages, for example "manifest".
-
-    Raises:
-        DatasetError: the file cannot be read, or is not TOML.
-    """
+    """Return the table in a TOML file; `what` names its kind in messages, for example "manifest"."""
     import tomllib
 
     try:

@@ -40,12 +40,8 @@ def parse(
 
     A list becomes a tuple, and a whole number becomes a float; no other type is converted.
 
-    Args:
-        where: file and table, with which messages start.
-        error_type: what is raised.
-
-    Raises:
-        VqafeatError: a key is unknown or missing, or a value has the wrong type or is not allowed.
+    An `error_type` is raised if a key is unknown or missing, or a value has the wrong type or is not allowed.
+    Messages start with `where`: the file and the table.
     """
     try:
         text = json.dumps(values, default=str)
@@ -57,11 +53,7 @@ def parse(
 
 
 def refuse_unknown(keys: Collection[str], known: Collection[str], where: str) -> None:
-    """Refuse keys that are not known.
-
-    Raises:
-        DatasetError: names the first such key and the nearest known ones.
-    """
+    """Refuse keys that are not known, and name the nearest known ones."""
     for key in keys:
         if key not in known:
             raise DatasetError(f"{where}: unknown key '{key}': {suggestion(key, known)}")

@@ -127,8 +127,7 @@ def full_float32() -> Iterator[None]:
 def process_context(preloaded: Sequence[str]) -> "BaseContext":
     """Return a context that never forks this process: a fork after PyTorch's threads were used can hang.
 
-    Args:
-        preloaded: modules that the fork server imports once, for all new processes.
+    Its fork server imports the modules `preloaded` once, for all new processes.
     """
     import multiprocessing
 

@@ -57,12 +57,11 @@ class ClipRule:
 
         Rows of earlier blocks cover the frames before `already_covered`.
         """
-        input_indices, width = self.input_indices(length), self.inputs // self.steps
-        ends = {step: first + input_indices[(step + 1) * width - 1] for step in range(self.steps)}
+        seen, width = self.input_indices(length), self.inputs // self.steps
         return [
-            (step, self.stride * (first + input_indices[step * width + width // 2]))
+            (step, self.stride * (first + seen[step * width + width // 2]))
             for step in range(self.steps)
-            if ends[step] >= already_covered
+            if first + seen[(step + 1) * width - 1] >= already_covered
         ]
 
     def rows_around(
@@ -193,11 +192,8 @@ POOLING = "GAP ‖ unbiased GSP (0 for a 1x1 map)"
 def gap_gsp(maps: "Tensor") -> "Tensor":
     """Return mean and unbiased standard deviation over space (VSFA's `global_std_pool2d`).
 
-    Args:
-        maps: (batch, channel, [time,] height, width); fastest where the channels are last in memory.
-
-    Returns:
-        (batch, 2 · channel) float32: means, then deviations; the deviation of a single position is 0.
+    Maps are (batch, channel, [time,] height, width), fastest where the channels are last in memory. Rows are
+    (batch, 2 · channel) float32: means, then deviations, which are 0 for a single position.
     """
     import torch
 

@@ -55,17 +55,12 @@ class FeatureSetName:
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """A network with its weights and everything else that decides the rows of one feature set.
-
-    Attributes:
-        dtype: of the stored rows.
-        precision: of the network's computation, a key of `PRECISIONS`.
-    """
+    """A network with its weights and everything else that decides the rows of one feature set."""
 
     name: FeatureSetName
     loaded: LoadedNetwork
-    dtype: np.dtype[Any]
-    precision: str = "fp32"
+    dtype: np.dtype[Any]  # of the stored rows
+    precision: str = "fp32"  # of the network's computation, a key of `PRECISIONS`
 
     @property
     def feature_set(self) -> str:
@@ -112,8 +107,6 @@ def build_extractors(
 
     Args:
         weights: backbone → `imagenet`, `random`, `random:SEED` or a file; others use their published weights.
-        dtype: of the stored rows, `float16` or `float32`.
-        precision: of the computation, `fp32`, `fp16` or `bf16`.
     """
     for what, value, known in (("dtype", dtype, STORED_DTYPES), ("precision", precision, PRECISIONS)):
         if value not in known:

@@ -195,15 +195,7 @@ def _activation(traced: fx.GraphModule, node: fx.Node) -> Activation:
 
 
 class FusedConvolution(nn.Module):
-    """activation(convolution(x) + summand) in one step.
-
-    Args:
-        same_pad: pads the input; the convolution itself then pads nothing.
-
-    Attributes:
-        activation: what is applied to the sum.
-        in_place: whether the result may overwrite the summand.
-    """
+    """activation(convolution(x) + summand) in one step; a `same_pad` pads x, and the convolution nothing."""
 
     def __init__(
         self, convolution: Convolution, activation: Activation = "none", same_pad: SamePad | None = None
@@ -212,7 +204,7 @@ class FusedConvolution(nn.Module):
         if convolution.padding_mode != "zeros" or isinstance(convolution.padding, str):
             raise ValueError(f"{convolution} cannot be fused: padding has to be zeros of a stated width")
         self.convolution, self.activation, self._same_pad = convolution, activation, same_pad
-        self.in_place = False
+        self.in_place = False  # whether the result may overwrite the summand
         self._padding = list(convolution.padding)
         self._rest = (list(convolution.stride), list(convolution.dilation), convolution.groups)
         self._packed: OrderedDict[tuple[Any, ...], tuple[Tensor, list[int]]] = OrderedDict()

@@ -21,11 +21,7 @@ _RUNS_BEFORE_GRAPH = 2  # in which cuDNN and the fused steps choose their kernel
 
 
 class Network:
-    """A network on a device, with all extractors that share its runs: they differ only in their taps.
-
-    Attributes:
-        plain_module: the network as published, before its steps were fused.
-    """
+    """A network on a device, with all extractors that share its runs: they differ only in their taps."""
 
     def __init__(self, extractors: Sequence[FeatureExtractor], device: torch.device) -> None:
         first = extractors[0]
@@ -38,7 +34,7 @@ class Network:
             torch.backends.cudnn.allow_tf32 = False
         self._taps = tuple(dict.fromkeys(tap for extractor in extractors for tap in extractor.variant.taps))
         layers = self.backbone.with_feature_layers(first.loaded.network, self._taps)
-        self.plain_module = layers.eval().requires_grad_(False)
+        self.plain_module = layers.eval().requires_grad_(False)  # as published, before steps are fused
         self.dtype: torch.dtype = getattr(torch, PRECISIONS[first.precision])
         self._format = torch.channels_last_3d if self.backbone.clips else torch.channels_last
         if device.type == "cuda" and self.precision == "fp32":

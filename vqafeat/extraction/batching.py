@@ -58,11 +58,6 @@ class FeatureBuffer:
 
     Args:
         dtypes: feature set → type of its rows; others that the network computes are dropped.
-
-    Attributes:
-        frames: the frame of each row.
-        waiting: frames that were added to a batch and have no row yet.
-        error: why the network cannot take the video; no frame is added any more.
     """
 
     def __init__(self, dtypes: Mapping[str, torch.dtype], folder: Path | None = None) -> None:
@@ -70,9 +65,9 @@ class FeatureBuffer:
         self._on_device: list[Rows] = []
         self._count = 0
         self._buffers = {name: SpillBuffer(folder) for name in dtypes}
-        self.frames: list[int] = []
-        self.waiting = 0
-        self.error: VideoError | None = None
+        self.frames: list[int] = []  # of each row
+        self.waiting = 0  # frames that were added to a batch and have no row yet
+        self.error: VideoError | None = None  # why the network takes no further frame of the video
 
     def add(self, rows: Rows) -> None:
         """Append rows; those on a GPU are fetched many at a time, because each time waits for it."""
@@ -113,13 +108,11 @@ class FrameBatcher:
 
     Args:
         size_for: (height, width) → frames of a batch; halved whenever the device runs out of memory.
-
-    Attributes:
-        memories: (height, width), frames → memory for a batch, kept for the sizes that were used last.
     """
 
     def __init__(self, network: Network, size_for: Callable[[int, int], int]) -> None:
         self.network, self._size_for = network, size_for
+        # (height, width), frames → memory for a batch, kept for the sizes that were used last
         self.memories = lru_cache(SIZES_KEPT)(lambda size, frames: InputMemory(network, frames))
         self._sizes: dict[Size, int] = {}
         self._pending: defaultdict[Size, deque[tuple[FeatureBuffer, Frames]]] = defaultdict(deque)

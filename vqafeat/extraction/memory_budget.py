@@ -83,15 +83,10 @@ def held_bytes(network: Network, height: int, width: int) -> int:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What one frame or clip takes.
+    """What one frame or clip takes."""
 
-    Attributes:
-        nbytes: inputs, feature maps, their pooling and the library's scratch space.
-        elements: of the largest tensor.
-    """
-
-    nbytes: int
-    elements: int
+    nbytes: int  # inputs, feature maps, their pooling and the library's scratch space
+    elements: int  # of the largest tensor
 
 
 def footprint(network: Network, height: int, width: int) -> Footprint:

@@ -26,17 +26,12 @@ NextBuffer = Callable[[int], tuple[int, Buffer]]
 
 @dataclass(frozen=True)
 class DecodeJob:
-    """A video to decode.
-
-    Attributes:
-        count_frames: first send the number of packets in the container, from which that of frames may differ.
-        hardware: device that decodes, as `cuda:1` (NVDEC); None for the processor.
-    """
+    """A video to decode."""
 
     path: Path
     raw: RawGeometry | None = None
-    count_frames: bool = False
-    hardware: str | None = None
+    count_frames: bool = False  # first send the number of packets, from which that of frames may differ
+    hardware: str | None = None  # device that decodes, as `cuda:1` (NVDEC); None for the processor
     limits: DecodeLimits = field(default_factory=DecodeLimits)
 
 

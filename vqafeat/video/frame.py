@@ -32,15 +32,10 @@ COEFFICIENTS = {
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """The largest video that is decoded.
+    """The largest video that is decoded."""
 
-    Attributes:
-        max_pixels: of a frame, width times height; by default twice 8K.
-        max_frames: of a video; by default nine hours at 60 frames a second.
-    """
-
-    max_pixels: int = 1 << 26
-    max_frames: int = 2_000_000
+    max_pixels: int = 1 << 26  # of a frame, width times height: twice 8K
+    max_frames: int = 2_000_000  # of a video: nine hours at 60 frames a second
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_pixels <= FFMPEG_MAX_PIXELS:
@@ -64,24 +59,15 @@ class DecodeLimits:
 
 @dataclass(frozen=True)
 class FrameLayout:
-    """The bytes of one frame.
+    """The bytes of one frame."""
 
-    Attributes:
-        width, height: as coded, in samples.
-        planes: Y, U and V of 8-bit 4:2:0, one after the other; else packed RGB.
-        matrix: FFmpeg's number of the colour matrix, for planes.
-        full_range: luma from 0 to 255, not 16 to 235, for planes.
-        quarter_turns: to be applied, counter-clockwise, before the frame is shown.
-        mirrored: swap left and right before the turns.
-    """
-
-    width: int
+    width: int  # as coded, in samples
     height: int
-    planes: bool
-    matrix: int
-    full_range: bool
-    quarter_turns: int
-    mirrored: bool = False
+    planes: bool  # Y, U and V of 8-bit 4:2:0, one after the other; else packed RGB
+    matrix: int  # FFmpeg's number of the colour matrix, for planes
+    full_range: bool  # luma from 0 to 255, not 16 to 235, for planes
+    quarter_turns: int  # counter-clockwise, before the frame is shown
+    mirrored: bool = False  # left and right are swapped before the turns
 
     def __post_init__(self) -> None:
         if min(self.width, self.height) < 1:
@@ -118,16 +104,11 @@ class FrameLayout:
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded frame, valid until the next one is requested.
+    """One decoded frame, valid until the next one is requested."""
 
-    Attributes:
-        index: among the decoded frames, from 0.
-        layout: of the bytes that `write_to` writes.
-    """
-
-    index: int
+    index: int  # among the decoded frames, from 0
     seconds: float
-    layout: FrameLayout
+    layout: FrameLayout  # of the bytes that `write_to` writes
     picture: VideoFrame
 
     @property

@@ -23,16 +23,13 @@ class FileBytes:
 
 @dataclass(frozen=True)
 class Cropping:
-    """What a container crops from each side of a decoded picture, in samples.
-
-    Attributes:
-        aperture: width, height and the offsets of the centre of what is shown, in place of the sides.
-    """
+    """What a container crops from each side of a decoded picture, in samples."""
 
     left: int = 0
     top: int = 0
     right: int = 0
     bottom: int = 0
+    # in place of the sides: width, height and the offsets of the centre of what is shown
     aperture: tuple[Fraction, Fraction, Fraction, Fraction] | None = None
 
     def samples(self, width: int, height: int) -> tuple[int, int, int, int]:
