@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -58,8 +58,7 @@ class VideoState:
     """State of one video during extraction.
 
     Args:
-        networks: those that extract the task's feature sets.
-        batchers: network → the batches of single frames for it, and the memory of its inputs.
+        batchers: of the networks that extract the task's feature sets.
         frames: how many there are, if an earlier pass has counted them.
         folder: where the rows of a long video are spilled.
     """
@@ -67,8 +66,7 @@ class VideoState:
     def __init__(
         self,
         task: VideoTask,
-        networks: Sequence[Network],
-        batchers: Mapping[Network, FrameBatcher],
+        batchers: Sequence[FrameBatcher],
         uploader: Uploader,
         budget: MemoryBudget,
         frames: int | None,
@@ -78,14 +76,13 @@ class VideoState:
         self.size: Size = (0, 0)  # (height, width), once a frame was seen
         self.ended = self.miscounted = False
         self.refused: dict[str, VideoError] = {}  # feature set → why its network does not take the video
-        self._networks, self._batchers, self._uploader = networks, batchers, uploader
-        self._budget, self._folder = budget, folder
+        self._batchers, self._uploader, self._budget, self._folder = batchers, uploader, budget, folder
         self._collectors: list[FrameCollector | ClipBatcher] = []  # empty once the last frame was seen
         self._buffers: list[FeatureBuffer] = []
         self._seconds: list[float] = []
         self._table: FrameTable | None = None
         self.error: VideoError | None = None  # why no feature set can be extracted
-        self._needs_count = any(network.frame_rule.frame_indices is not None for network in networks)
+        self._needs_count = any(item.network.frame_rule.frame_indices is not None for item in batchers)
 
     def decode_job(self, resources: "Resources") -> DecodeJob:
         """Return what its decoder has to do."""
@@ -166,31 +163,26 @@ class VideoState:
     def _begin(self, height: int, width: int) -> None:
         self.size = (height, width)
         accepted: list[Network] = []
-        for network in self._networks:
+        for batcher in self._batchers:
+            network = batcher.network
+            own = [item for item in network.extractors if item.feature_set in self.task.feature_sets]
             try:
                 self._check(network, accepted)
-                accepted.append(network)
             except VideoError as error:
-                names = (item.feature_set for item in network.extractors)
-                self.refused |= {name: error for name in names if name in self.task.feature_sets}
-        if not accepted and self.refusal is not None:
-            raise self.refusal
-        self._networks = accepted
-        for network in self._networks:
-            dtypes = {
-                item.feature_set: getattr(torch, str(item.dtype))
-                for item in network.extractors
-                if item.feature_set in self.task.feature_sets
-            }
-            buffer = FeatureBuffer(dtypes, self._folder)
-            self._buffers.append(buffer)
-            rule, batcher = network.frame_rule, self._batchers[network]
+                self.refused |= {item.feature_set: error for item in own}
+                continue
+            accepted.append(network)
+            dtypes = {item.feature_set: getattr(torch, str(item.dtype)) for item in own}
+            self._buffers.append(FeatureBuffer(dtypes, self._folder))
+            rule = network.frame_rule
             indices = None if rule.frame_indices is None else rule.frame_indices(self.frames or 0)
             if network.clips is None:
-                self._collectors.append(FrameCollector(batcher, buffer, indices))
+                self._collectors.append(FrameCollector(batcher, self._buffers[-1], indices))
             else:
                 around = indices if rule.stride == 1 else None
-                self._collectors.append(ClipBatcher(batcher, buffer, around))
+                self._collectors.append(ClipBatcher(batcher, self._buffers[-1], around))
+        if not accepted and self.refusal is not None:
+            raise self.refusal
 
     def _check(self, network: Network, others: Sequence[Network]) -> None:
         """Refuse frames that are too small for a network, or too large for it next to the others."""
@@ -219,27 +211,18 @@ def default_workers(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class Resources:
-    """What an extraction may use.
-
-    Attributes:
-        device: where the networks run.
-        workers: decoding processes; 0 decodes in this process, which a codec that crashes or hangs ends.
-        batch_frames: most frames that go through a network together in fp16 or bf16 on a GPU; None for as
-            many as fit. In fp32, and on a CPU, where it is fastest, each frame is computed alone, so that its
-            row depends on nothing else.
-        memory_bytes: of the device; None for four fifths of what is free.
-        timeout_seconds: how long decoding may stand still before a video counts as hung.
-        hardware_decoder: decode on the GPU (NVDEC); its first frames are compared with the processor's.
-        limits: beyond which a video is refused.
-    """
+    """What an extraction may use."""
 
     device: torch.device = CPU
+    # decoding processes; 0 decodes in this process, which then ends if a codec crashes
     workers: int = 2
+    # most frames that go through a network together in fp16 or bf16 on a GPU; None for as many as fit. In
+    # fp32, and on a CPU, each frame is computed alone, so that its row depends on nothing else.
     batch_frames: int | None = None
-    memory_bytes: int | None = None
-    timeout_seconds: float = 120.0
-    hardware_decoder: bool = False
-    limits: DecodeLimits = field(default_factory=DecodeLimits)
+    memory_bytes: int | None = None  # of the device; None for four fifths of what is free
+    timeout_seconds: float = 120.0  # how long decoding may stand still before a video counts as hung
+    hardware_decoder: bool = False  # decode on the GPU (NVDEC), and compare the first frames with the CPU's
+    limits: DecodeLimits = field(default_factory=DecodeLimits)  # beyond which a video is refused
 
     def __post_init__(self) -> None:
         if self.workers < 0:
@@ -269,13 +252,11 @@ class Pipeline(ExitStack):
         self._resources = resources or Resources()
         device, workers = self._resources.device, self._resources.workers
         self._on_frames, self._folder = on_frames, folder if isinstance(folder, Path) else None
-        self._networks = shared_networks(extractors, device)
+        networks = shared_networks(extractors, device)
         self._budget = MemoryBudget(
             self._resources.memory_bytes, device, workers, self._resources.hardware_decoder
         )
-        self._batchers = {
-            network: FrameBatcher(network, partial(self._batch_size, network)) for network in self._networks
-        }
+        self._batchers = [FrameBatcher(network, partial(self._batch_size, network)) for network in networks]
         self._uploader = Uploader(device)
         self.callback(self._uploader.close)
         if device.type == "cuda":
@@ -314,7 +295,7 @@ class Pipeline(ExitStack):
                 in_work.remove(video)
                 again.append(self._begin(video.task, video.frames))
             if video.ended and not any(other.size == video.size and not other.ended for other in in_work):
-                for batcher in self._batchers.values():
+                for batcher in self._batchers:
                     batcher.flush(video.size)
             for done in [other for other in in_work if other.done]:
                 in_work.remove(done)
@@ -333,12 +314,12 @@ class Pipeline(ExitStack):
 
     def _begin(self, task: VideoTask, frames: int | None = None) -> VideoState:
         required = set(task.feature_sets)
-        networks = [
-            network
-            for network in self._networks
-            if not required.isdisjoint(item.feature_set for item in network.extractors)
+        batchers = [
+            batcher
+            for batcher in self._batchers
+            if not required.isdisjoint(item.feature_set for item in batcher.network.extractors)
         ]
-        return VideoState(task, networks, self._batchers, self._uploader, self._budget, frames, self._folder)
+        return VideoState(task, batchers, self._uploader, self._budget, frames, self._folder)
 
     def _batch_size(self, network: Network, height: int, width: int) -> int:
         if self._resources.device.type == "cpu" or network.precision == "fp32":
