@@ -125,16 +125,13 @@ def full_float32() -> Iterator[None]:
 
 
 def process_context(preloaded: Sequence[str]) -> "BaseContext":
-    """Return a context that never forks this process: a fork after PyTorch's threads were used can hang.
-
-    Its fork server imports the modules `preloaded` once, for all new processes.
-    """
+    """Return a context that never forks this process: a fork after PyTorch's threads were used can hang."""
     import multiprocessing
 
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(preloaded))
+    context.set_forkserver_preload(list(preloaded))  # imported once, for all new processes
     return context
 
 

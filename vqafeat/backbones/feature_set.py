@@ -103,11 +103,7 @@ class FeatureExtractor:
 def build_extractors(
     feature_sets: Sequence[str], weights: Mapping[str, str], dtype: str = "float16", precision: str = "fp32"
 ) -> list[FeatureExtractor]:
-    """Load the networks of feature sets, each once.
-
-    Args:
-        weights: backbone → `imagenet`, `random`, `random:SEED` or a file; others use their published weights.
-    """
+    """Load the networks of feature sets, each once; backbones without an entry get published weights."""
     for what, value, known in (("dtype", dtype, STORED_DTYPES), ("precision", precision, PRECISIONS)):
         if value not in known:
             raise ArgumentError(f"{what} '{value}' is not one of {', '.join(known)}.")

@@ -26,11 +26,7 @@ _ACTIVATIONS: dict[Any, Activation] = {
     **dict.fromkeys((nn.ReLU6, relu6), "relu6"),
 }
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
-_ONEDNN_ACTIVATIONS: dict[Activation, tuple[str, list[float], str]] = {
-    "none": ("none", [], ""),
-    "relu": ("relu", [], ""),
-    "relu6": ("hardtanh", [0.0, 6.0], ""),
-}
+_ONEDNN_RELU6 = ("hardtanh", [0.0, 6.0], "")
 _IN_PLACE: dict[Activation, Callable[[Tensor], Tensor]] = {
     "relu": relu_,
     "relu6": partial(relu6, inplace=True),
@@ -66,8 +62,7 @@ class SamePad(nn.Module):
 def fused(network: nn.Module) -> nn.Module:
     """Return a network that computes the same, up to rounding, in fewer passes over memory.
 
-    Args:
-        network: in eval mode and traceable by torch.fx, unless it has no ReLU and no batch norm; not changed.
+    The given one is not changed. It is in eval mode, and traceable by torch.fx if it has a ReLU or a norm.
     """
     if not getattr(network, "is_traceable", True) or not any(
         type(module) in (*_NORMS, *_ACTIVATIONS) for module in network.modules()
@@ -218,12 +213,8 @@ class FusedConvolution(nn.Module):
             return self._by_onednn(x, summand)
         if self._same_pad is not None:
             x = self._same_pad(x)
-        if (
-            alike
-            and x.device.type == "cuda"
-            and self.activation == "relu"
-            and self._is_faster_fused(x, summand)
-        ):
+        is_fusible = alike and x.device.type == "cuda" and self.activation == "relu"
+        if is_fusible and self._is_faster_fused(x, summand):
             return self._by_cudnn(x, summand)
         return self._apart(x, summand, alike)
 
@@ -251,7 +242,8 @@ class FusedConvolution(nn.Module):
         common: tuple[Any, ...] = (weight, self.convolution.bias, padding, *self._rest)
         kernel = torch.ops.mkldnn._convolution_pointwise
         if summand is None:
-            return cast(Tensor, kernel(x, *common, *_ONEDNN_ACTIVATIONS[self.activation]))
+            activation = _ONEDNN_RELU6 if self.activation == "relu6" else (self.activation, [], "")
+            return cast(Tensor, kernel(x, *common, *activation))
         common = (*common, "add", 1.0, "relu" if self.activation == "relu" else None, [], None)
         if self.in_place:
             total = torch.ops.mkldnn._convolution_pointwise_.binary(summand, x, *common)

@@ -22,10 +22,7 @@ _POSITIONS, _CHANNELS = 64, 64
 class CheckedKernel:
     """A kernel that replaces a plain function from its second call on, if its first result is equal.
 
-    Otherwise the plain function stays in use, with a warning.
-
-    Args:
-        tolerance: the largest difference, as a share of the largest value.
+    Otherwise the plain function stays in use, with a warning. `tolerance` is a share of the largest value.
     """
 
     def __init__(self, kernel: Callable[..., Tensor], plain: Callable[..., Tensor], tolerance: float) -> None:

@@ -28,10 +28,7 @@ Result = TypeVar("Result")
 
 
 class SpillBuffer:
-    """The rows of one feature set of one video; when they are many, they move to an unnamed file in `folder`.
-
-    The folder has to be on a disk and not in memory.
-    """
+    """The rows of one feature set of one video; many rows move to an unnamed file in `folder`, on a disk."""
 
     def __init__(self, folder: Path | None) -> None:
         directory = None if folder is None else str(folder)
@@ -56,8 +53,7 @@ class SpillBuffer:
 class FeatureBuffer:
     """The rows of one video from one network, in the order of its frames.
 
-    Args:
-        dtypes: feature set → type of its rows; others that the network computes are dropped.
+    Rows of feature sets without an entry in `dtypes` are dropped.
     """
 
     def __init__(self, dtypes: Mapping[str, torch.dtype], folder: Path | None = None) -> None:
@@ -104,10 +100,7 @@ class FrameBatcher:
     """Runs frames of equal size, of one or more videos, through a network together.
 
     All batches of a size have equally many frames, so that the rows of a frame do not depend on how many
-    came with it. At a size of one, every frame is computed alone.
-
-    Args:
-        size_for: (height, width) → frames of a batch; halved whenever the device runs out of memory.
+    came with it: `size_for(height, width)`, halved whenever the device runs out of memory.
     """
 
     def __init__(self, network: Network, size_for: Callable[[int, int], int]) -> None:
@@ -206,9 +199,7 @@ class FrameCollector:
 class ClipBatcher:
     """Cuts a video into the blocks that a temporal network sees; it holds at most one block of frames.
 
-    Args:
-        batcher: the network, and the memory for its blocks.
-        frame_indices: the frames that get a row each, from the block around them; None for all rows.
+    Each of `frame_indices` gets the row of the block around it; without them, all rows are kept.
     """
 
     def __init__(

@@ -74,12 +74,9 @@ def _released_files(folder: Path) -> tuple[str, dict[int, Path]]:
 def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore | StorePath) -> ImportSummary:
     """Import a folder of released features, in the precision in which they were saved.
 
-    VSFA's become `resnet50`, those of Li et al. `iqa-resnet50` and `slowfast-fast`.
-
-    Args:
-        store: if it is a path, the store is made there once nothing more is refused.
-        dataset: from `vsfa_dataset`, or a published one whose label list has the folder's order; the folder's
-            scores have to be its MOS.
+    VSFA's become `resnet50`, those of Li et al. `iqa-resnet50` and `slowfast-fast`. The data set is that of
+    `vsfa_dataset`, or a published one whose label list has the folder's order, and its scores as MOS. A store
+    at a path is made once nothing more is refused.
     """
     ending, paths = _released_files(folder)
     known = dict(enumerate(dataset.videos))
@@ -124,9 +121,8 @@ def import_matrix(
 ) -> ImportSummary:
     """Import a (video, channel) matrix of a .mat file, in the order of the label list: one row a video.
 
-    Args:
-        store: if it is a path, the store is made there once nothing more is refused.
-        feature_set: without it, a network's name if the file's name and width agree on one, else the file's.
+    A store at a path is made once nothing more is refused. Without a name, the feature set is called as a
+    network if the file's name and width agree on one, else as the file.
     """
     matrix = read_matrix(path, key)
     feature_set = feature_set or _name_of_network(path.stem, matrix.shape[1]) or path.stem

@@ -55,13 +55,7 @@ class ExtractedVideo:
 
 
 class VideoState:
-    """State of one video during extraction.
-
-    Args:
-        batchers: of the networks that extract the task's feature sets.
-        frames: how many there are, if an earlier pass has counted them.
-        folder: where the rows of a long video are spilled.
-    """
+    """State of one video during extraction; `frames` is known if an earlier pass has counted them."""
 
     def __init__(
         self,
@@ -236,9 +230,7 @@ class Resources:
 class Pipeline(ExitStack):
     """Networks on a device, and the decoding processes that feed them; a context for any number of videos.
 
-    Args:
-        on_frames: called with the number of frames that were decoded, for progress.
-        folder: where the rows of long videos are spilled; unless it is local, the system's temporary folder.
+    `on_frames` gets numbers of decoded frames. Rows of long videos are spilled to `folder` if it is local.
     """
 
     def __init__(

@@ -131,17 +131,18 @@ def _fragment_offsets(table: bytes) -> set[int]:
 
 def _fragmented_movie(data: FileBytes, movie: Box) -> tuple[float, dict[int, tuple[int, int]]]:
     """Return the seconds that `mehd` states (0 without it) and track → timescale, default sample duration."""
-    seconds, tracks = 0.0, {}
+    seconds = 0.0
     for header in (data[box.start : box.end] for box in descendants(data, movie, b"mvex", b"mehd")):
         length = int.from_bytes(header[4:12] if header[0] else header[4:8])
         seconds = length / (_number_after_times(data, movie, b"mvhd") or 1)
-    for track in descendants(data, movie, b"trak"):
-        tracks[_number_after_times(data, track, b"tkhd")] = (
-            _number_after_times(data, track, b"mdia", b"mdhd") or 1
-        )
     defaults = (data[box.start : box.end] for box in descendants(data, movie, b"mvex", b"trex"))
-    durations = {int.from_bytes(data[4:8]): int.from_bytes(data[12:16]) for data in defaults}
-    return seconds, {track: (timescale, durations.get(track, 0)) for track, timescale in tracks.items()}
+    durations = {int.from_bytes(header[4:8]): int.from_bytes(header[12:16]) for header in defaults}
+    tracks = {}
+    for track in descendants(data, movie, b"trak"):
+        number = _number_after_times(data, track, b"tkhd")
+        timescale = _number_after_times(data, track, b"mdia", b"mdhd") or 1
+        tracks[number] = timescale, durations.get(number, 0)
+    return seconds, tracks
 
 
 def _number_after_times(data: FileBytes, box: Box, *path: bytes) -> int:

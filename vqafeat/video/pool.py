@@ -69,8 +69,7 @@ def worker_main(connection_descriptor: int, memory_descriptor: int) -> None:
 class DecodePool(Generic[Key]):
     """Decoding processes that work through videos.
 
-    Args:
-        timeout_seconds: a video counts as hung after this time without a message, while a slot is free.
+    A video hangs if it sends no message for `timeout_seconds` while a slot is free.
     """
 
     def __init__(self, workers: int, timeout_seconds: float) -> None:
@@ -79,10 +78,9 @@ class DecodePool(Generic[Key]):
             raise ArgumentError(f"workers is {workers}; {needed}.")
         if not timeout_seconds > 0:
             raise ArgumentError(f"timeout is {timeout_seconds} seconds; it has to be positive.")
-        self._timeout = timeout_seconds
+        self._workers, self._timeout = workers, timeout_seconds
         self._idle: list[_Worker] = []
         self._busy: dict[_Worker, Key] = {}  # in the order of their jobs
-        self._workers = workers
 
     def close(self) -> None:
         """Stop all processes, whatever they are doing."""
@@ -157,11 +155,9 @@ class _Worker:
         self.connection: Connection[Any, Any] = Connection(ours.detach())
         self._memory = mmap.mmap(memory, SLOTS * SLOT_BYTES)
         os.close(memory)
-        self._held = 0
-        self._last_message = time.monotonic()
+        self._held, self._last_message = 0, time.monotonic()
         self._allowed_seconds = STARTING_SECONDS
-        self.path = ""
-        self.alive = True
+        self.path, self.alive = "", True
 
     def start(self, job: DecodeJob) -> None:
         self.path, self._last_message = str(job.path), time.monotonic()

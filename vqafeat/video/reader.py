@@ -57,10 +57,7 @@ def decoder_identity() -> str:
 class VideoReader(AbstractContextManager["VideoReader"]):
     """A video opened for one pass: iterate over its frames, then call `source`.
 
-    VideoError says why a video cannot be opened or breaks before its end.
-
-    Args:
-        hardware: device that decodes, as `cuda:1` (NVDEC); None for one CPU thread.
+    One CPU thread decodes, or the device `hardware`. VideoError says why a video cannot be opened or breaks.
     """
 
     def __init__(
