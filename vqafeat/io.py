@@ -34,7 +34,7 @@ LARGEST_BYTES = 256 * 2**20
 
 
 def escape_formula(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection), by a ' before it."""
+    """Return text with a ' before it if a spreadsheet would take it for a formula (OWASP, CSV injection)."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "'")) else text
 
 

@@ -23,13 +23,10 @@ def run_in_processes(
     report: Report,
     ended_early: Callable[[str], VqafeatError],
 ) -> list[Any]:
-    """Run each work in a separate process and return the results; it gets a function to report events.
+    """Run each work in a separate process and return the results; a work can report events to `report`.
 
-    Args:
-        works: pickled, so that a process shares no memory of tensors with this one.
-        names: of the processes, for messages.
-        report: called here with each event.
-        ended_early: "<name> was killed by signal 9 …" → the error to raise.
+    Works are pickled, so that a process shares no memory of tensors with this one. If a process dies, the
+    error is that of `ended_early`, which gets a sentence such as "<name> was killed by signal 9".
     """
     context = process_context(["torch"])
     processes: dict[Connection[Any, Any], BaseProcess] = {}

@@ -83,9 +83,9 @@ def fused(network: nn.Module) -> nn.Module:
 
 
 def fold_shortcut_bias(network: nn.Module) -> None:
-    """Move the bias of each summand that a fused step computed, and only one step reads, to that step.
+    """Move the bias of each fused step to the step that adds its result, if no other reads that.
 
-    Without it, cuDNN's convolution of the summand passes over its result once more.
+    cuDNN's convolution of the summand passes over its result once more for a bias.
     """
     if not isinstance(network, fx.GraphModule):
         return

@@ -117,7 +117,7 @@ def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
 
 
 def _remember(path: Path, digest: str) -> None:
-    """Note in the cache where a file of weights is, by the digest of its tensors and its own."""
+    """Note in the cache where a file of weights is, under the digest of its tensors and that of the file."""
     # without a note, the file has to be named again
     with suppress(OSError):
         note, where = cache_folder("weights") / digest, str(path.absolute())

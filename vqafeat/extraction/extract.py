@@ -93,8 +93,8 @@ def extract_features(
         resources: of each process that runs networks.
         devices: of this machine, such as `cuda:0`, that share the videos; None for that of `resources`.
         cluster: the Ray cluster whose machines extract.
-        whole: the data set from which `dataset` was taken by leaving out videos whose file was not found: the
-            store gets its labels, and the failure log those videos.
+        whole: the data set before videos without a file were left out. The store gets all labels, and the
+            failure log the videos that were left out.
 
     Raises:
         IdentityError: the store holds one of the feature sets under another identity; no video was read.
@@ -150,10 +150,10 @@ def _resources(
         raise ArgumentError("devices is empty; name at least one, such as cpu.")
     if cluster is not None:  # this machine need not have a GPU
         device = torch.device(cluster.device_name)
-    elif given is not None and not devices:
-        device = given.device
-    else:
+    elif devices or given is None:
         device = device_named(str(devices[0]) if devices else None)
+    else:
+        device = given.device
     return replace(given, device=device) if given else Resources(device, default_workers(device))
 
 

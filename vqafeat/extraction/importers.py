@@ -96,6 +96,7 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore | StorePath)
     digest = sha256("".join(digests).encode()).hexdigest()
     store, summaries = _created(store, dataset), list[ImportSummary]()
     for feature_set, columns, tap, frame_rule in _RELEASED[ending]:
+        rows = ((known[index].name, _loaded(path)[:, columns]) for index, path in paths.items())
         identity = _identity(
             feature_set,
             digest,
@@ -105,7 +106,6 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore | StorePath)
             channels=len(range(width)[columns]),
             origin=f"import vsfa {folder.name}",
         )
-        rows = ((known[index].name, _loaded(path)[:, columns]) for index, path in paths.items())
         summaries.append(_import_rows(store, identity, rows))
     left_out = dict.fromkeys(video for summary in summaries for video in summary.left_out)
     names = FUSION_SIGN.join(summary.feature_set for summary in summaries)

@@ -155,12 +155,11 @@ class _Worker:
         self.connection: Connection[Any, Any] = Connection(ours.detach())
         self._memory = mmap.mmap(memory, SLOTS * SLOT_BYTES)
         os.close(memory)
-        self._held, self._last_message = 0, time.monotonic()
-        self._allowed_seconds = STARTING_SECONDS
+        self._held, self._last_message = 0, time.monotonic() + STARTING_SECONDS
         self.path, self.alive = "", True
 
     def start(self, job: DecodeJob) -> None:
-        self.path, self._last_message = str(job.path), time.monotonic()
+        self.path, self._last_message = str(job.path), max(self._last_message, time.monotonic())
         self._send(job)
 
     def free(self, slot: int) -> None:
@@ -179,11 +178,8 @@ class _Worker:
         except (EOFError, OSError):
             return self._crashed()
         self._last_message = time.monotonic()
-        if isinstance(message, str):
-            self._allowed_seconds = 0.0
-            return None
         if not isinstance(message, Chunk):
-            return message
+            return None if isinstance(message, str) else message
         self._held += 1
         count, size = len(message.seconds), message.layout.nbytes
         data = np.frombuffer(self._memory, np.uint8, count * size, message.slot * SLOT_BYTES)
@@ -191,8 +187,7 @@ class _Worker:
 
     def silent_seconds(self) -> float:
         """Return the seconds since the last message; 0 while the process waits for a free slot."""
-        seconds = time.monotonic() - self._last_message - self._allowed_seconds
-        return seconds if self._held < SLOTS else 0.0
+        return time.monotonic() - self._last_message if self._held < SLOTS else 0.0
 
     def _crashed(self) -> VideoFailed:
         self.kill()
