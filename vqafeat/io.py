@@ -43,15 +43,14 @@ def unescape_formula(text: str) -> str:
     return text.removeprefix("'")
 
 
-def read_text_limited(path: Path, encoding: str = "utf-8", errors: str = "strict") -> str:
+def read_text_limited(path: Path, encoding: str = "utf-8") -> str:
     """Return the text of a label file, manifest or table; a file of more than `LARGEST_BYTES` is refused."""
     size = path.stat().st_size
     if size > LARGEST_BYTES:
-        raise DatasetError(
-            f"'{path}' has {size / 2**20:.0f} MiB; label files, manifests and tables of at most "
-            f"{LARGEST_BYTES >> 20} MiB are read. Give another file, or split the data set."
-        )
-    return path.read_text(encoding=encoding, errors=errors)
+        limit = f"label files, manifests and tables of at most {LARGEST_BYTES >> 20} MiB are read"
+        hint = "Give another file, or split the data set"
+        raise DatasetError(f"'{path}' has {size / 2**20:.0f} MiB; {limit}. {hint}.")
+    return path.read_text(encoding)
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:

@@ -122,10 +122,8 @@ def load_installed_plugins() -> None:
         try:
             point.load()
         except Exception as error:
-            raise ArgumentError(
-                f"the installed plug-in '{point.name}' ({point.value}) fails: {type(error).__name__}: "
-                f"{error}. Update or uninstall its package."
-            ) from error
+            problem = f"the installed plug-in '{point.name}' ({point.value}) fails: {type(error).__name__}"
+            raise ArgumentError(f"{problem}: {error}. Update or uninstall its package.") from error
 
 
 def pickled_plugins() -> bytes:

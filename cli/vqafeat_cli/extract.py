@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _BACKBONE = "Network to run; repeatable. See `vqafeat list backbones` and `vqafeat list views`."
 _DATASET = "Known data set, manifest or CSV; or, without labels, a folder, a glob or an address."
+_DTYPE = "Data type of the stored features."
 _NAME = "Name of the data set, for videos without labels.  [default: that of the folder that they share]"
 _ROOT = f"Folder of the videos, or s3://bucket/prefix.  {options.ROOT_DEFAULT}"
 _STARTUP = "Seconds to wait while no Ray worker can start.  [default: 600]"
@@ -45,12 +46,7 @@ def _with_stdin(context: click.Context, parameter: click.Parameter, items: tuple
 @options.cluster_options
 @option("--startup-timeout", "startup_timeout_seconds", type=float, help=_STARTUP)
 @precision_option
-@option(
-    "--dtype",
-    default="float16",
-    type=Choice(["float16", "float32"]),
-    help="Data type of the stored features.",
-)
+@option("--dtype", default="float16", type=Choice(["float16", "float32"]), help=_DTYPE)
 @flag("--skip-missing", help="Continue if video files are missing; the failure log names them.")
 @options.json_option
 def extract(

@@ -150,9 +150,8 @@ class Backbone:
         taps = [tap for variant in self.variants.values() for tap in variant.taps]
         unknown = [tap for tap in taps if tap not in self.channels]
         if "" not in self.variants or unknown:
-            raise ArgumentError(
-                f"backbone '{self.name}' needs a variant '' and channels for every tap (missing: {unknown})."
-            )
+            needs = "needs a variant '' and channels for every tap"
+            raise ArgumentError(f"backbone '{self.name}' {needs} (missing: {unknown}).")
 
     def variant(self, name: str) -> Variant:
         """Return the variant called `name`."""

@@ -15,6 +15,7 @@ from vqafeat.backbones import BACKBONES
 from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.matlab import mat5_contents
 from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.io import file_sha256
 from vqafeat.remote import StorePath
 from vqafeat.store import FeatureStore
 from vqafeat.store.features import FUSION_SIGN
@@ -92,8 +93,7 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore | StorePath)
         hint = "name the label list of the features by --labels, or give --dataset another name"
         raise DatasetError(f"{problem} in {dataset.label_list} (first: {wrong[:3]}); {hint}.")
     width = _checked_width(list(paths.values()), _RELEASED[ending])
-    digests = (sha256(path.read_bytes()).hexdigest() for path in paths.values())
-    digest = sha256("".join(digests).encode()).hexdigest()
+    digest = sha256("".join(map(file_sha256, paths.values())).encode()).hexdigest()
     store, summaries = _created(store, dataset), list[ImportSummary]()
     for feature_set, columns, tap, frame_rule in _RELEASED[ending]:
         rows = ((known[index].name, _loaded(path)[:, columns]) for index, path in paths.items())
@@ -133,7 +133,7 @@ def import_matrix(
         raise ArgumentError(f"--name '{feature_set}' holds + or @, which are reserved; choose another.")
     identity = _identity(
         feature_set,
-        sha256(path.read_bytes()).hexdigest(),
+        file_sha256(path),
         taps=(),
         pooling="one row a video",
         frame_rule="one row a video",

@@ -241,13 +241,11 @@ class Pipeline(ExitStack):
         folder: StorePath | None = None,
     ) -> None:
         super().__init__()
-        self._resources = resources or Resources()
-        device, workers = self._resources.device, self._resources.workers
+        resources = self._resources = resources or Resources()
+        device, workers = resources.device, resources.workers
         self._on_frames, self._folder = on_frames, folder if isinstance(folder, Path) else None
         networks = shared_networks(extractors, device)
-        self._budget = MemoryBudget(
-            self._resources.memory_bytes, device, workers, self._resources.hardware_decoder
-        )
+        self._budget = MemoryBudget(resources.memory_bytes, device, workers, resources.hardware_decoder)
         self._batchers = [FrameBatcher(network, partial(self._batch_size, network)) for network in networks]
         self._uploader = Uploader(device)
         self.callback(self._uploader.close)
@@ -256,9 +254,8 @@ class Pipeline(ExitStack):
             # each launch gives the interpreter's lock up, and would wait 5 ms for the thread that writes
             self.callback(sys.setswitchinterval, sys.getswitchinterval())
             sys.setswitchinterval(SWITCH_SECONDS)
-        self._pool: DecodePool[VideoState] | None = None
-        if workers:
-            self._pool = DecodePool(workers, self._resources.timeout_seconds)
+        self._pool = DecodePool[VideoState](workers, resources.timeout_seconds) if workers else None
+        if self._pool is not None:
             self.callback(self._pool.close)
 
     @property

@@ -177,11 +177,10 @@ def _converted(picture: VideoFrame) -> npt.NDArray[np.uint8]:
         return rgb.to_ndarray().astype(np.uint8, copy=False)
     except (av.FFmpegError, OSError) as error:
         matrix = COLOUR_MATRICES.get(int(picture.colorspace), str(picture.colorspace))
-        raise VideoError(
-            "unsupported-colour",
-            f"frames in {picture.format.name} with the colour matrix {matrix} cannot be converted to RGB by "
-            "swscale; encode the video again with the matrix BT.709.",
-        ) from error
+        frames = f"frames in {picture.format.name} with the colour matrix {matrix}"
+        hint = "encode the video again with the matrix BT.709"
+        message = f"{frames} cannot be converted to RGB by swscale; {hint}."
+        raise VideoError("unsupported-colour", message) from error
 
 
 class CropFilter:
