@@ -14,7 +14,6 @@ PACKAGE = Path(__file__).parents[1] / "vqafeat"
 FLOORS = [
     ["errors"],
     ["registry", "io", "schema", "system"],
-    ["processes"],
     ["remote", "cluster", "metrics", "statistics"],
     ["datasets"],
     ["store"],

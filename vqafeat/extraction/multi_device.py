@@ -11,9 +11,8 @@ from vqafeat.errors import ExtractionError
 from vqafeat.extraction.extract import WorkerSetup, extract_tasks
 from vqafeat.extraction.pipeline import VideoTask
 from vqafeat.extraction.results import ExtractionSummary, Tally
-from vqafeat.processes import Report, run_in_processes
 from vqafeat.remote import RemoteFile
-from vqafeat.system import device_named
+from vqafeat.system import Report, device_named, run_in_processes
 
 
 def extract_on_devices(
