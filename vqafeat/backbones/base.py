@@ -45,7 +45,7 @@ class ClipRule:
             raise ArgumentError(f"a clip of {problem}: {allowed}.")
 
     def strided(self, stride: int) -> "ClipRule":
-        """Return the rule by which the network sees every frame of blocks of each `stride`-th frame."""
+        """Return the rule for blocks of every `stride`-th frame, of which the network sees all frames."""
         return self if stride == 1 else ClipRule(self.inputs, self.inputs, self.steps, stride)
 
     def input_indices(self, length: int) -> list[int]:
@@ -67,7 +67,7 @@ class ClipRule:
     def rows_around(
         self, frames: Sequence[int], first: int, length: int, already_covered: int
     ) -> list[tuple[int, int]]:
-        """Return (step, frame) for those of `frames` that the block is first to cover, by its nearest row."""
+        """Return (step, frame) for each of `frames` that no earlier block covers; the step is the nearest."""
         rows, start = self.rows(first, length, 0), max(first, already_covered)
         return [
             (min(rows, key=lambda row: abs(row[1] - frame))[0], frame)

@@ -131,7 +131,7 @@ def _fold_norms(traced: fx.GraphModule) -> None:
 
 
 def _fuse_one(traced: fx.GraphModule, node: fx.Node) -> None:
-    """Replace a convolution, the addition and the activation that alone read its result by one step."""
+    """Replace a convolution, and the only readers of its result, an addition and an activation, by a step."""
     convolution = cast(Convolution, _module_of(traced, node))
     gone = [node]
     summand = _summand(node)

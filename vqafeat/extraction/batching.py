@@ -66,7 +66,7 @@ class FeatureBuffer:
         self.error: VideoError | None = None  # why the network takes no further frame of the video
 
     def add(self, rows: Rows) -> None:
-        """Append rows; those on a GPU are fetched many at a time, because each time waits for it."""
+        """Append rows; those on a GPU are fetched many at a time, because each fetch waits for the GPU."""
         kept = {name: rows[name].to(dtype) for name, dtype in self.dtypes.items()}
         first = next(iter(kept.values()))
         self._on_device.append(kept)
@@ -87,7 +87,7 @@ class FeatureBuffer:
 
 
 def unless_out_of_memory(compute: Callable[[], Result]) -> Result | None:
-    """Return the result, or None where the device had not enough memory for it."""
+    """Return the result, or None if the device ran out of memory."""
     try:
         return compute()
     except torch.OutOfMemoryError:
@@ -175,7 +175,7 @@ def _out_of_memory(network: Network, what: str) -> VideoError:
 
 
 class FrameCollector:
-    """Adds the frames of a video that the network sees to the batches; None for `frame_indices` is all."""
+    """Adds the frames that a network sees to its batches: those of `frame_indices`, or all if it is None."""
 
     def __init__(self, batcher: FrameBatcher, buffer: FeatureBuffer, frame_indices: list[int] | None) -> None:
         self._buffer, self._batcher = buffer, batcher

@@ -198,7 +198,7 @@ def pending_tasks(
 
 
 def pending_feature_sets(store: FeatureStore, task: VideoTask) -> tuple[str, ...]:
-    """Return those of a task's feature sets whose rows of this very file are not stored completely."""
+    """Return the feature sets of a task that the store does not hold completely for this very file."""
     source = store.source(task.name)
     if source is None or not _is_same_file(task, source):
         return task.feature_sets

@@ -208,7 +208,7 @@ class Resources:
     """What an extraction may use."""
 
     device: torch.device = CPU
-    # decoding processes; 0 decodes in this process, which then ends if a codec crashes
+    # decoding processes; with 0, this process decodes, and a codec can crash or hang it
     workers: int = 2
     # most frames that go through a network together in fp16 or bf16 on a GPU; None for as many as fit. In
     # fp32, and on a CPU, each frame is computed alone, so that its row depends on nothing else.

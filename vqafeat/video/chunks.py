@@ -30,7 +30,7 @@ class DecodeJob:
 
     path: Path
     raw: RawGeometry | None = None
-    count_frames: bool = False  # first send the number of packets, from which that of frames may differ
+    count_frames: bool = False  # first send the number of packets, which can differ from that of frames
     hardware: str | None = None  # device that decodes, as `cuda:1` (NVDEC); None for the processor
     limits: DecodeLimits = field(default_factory=DecodeLimits)
 

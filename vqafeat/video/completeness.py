@@ -119,7 +119,7 @@ def _gif(data: FileBytes) -> str | None:
     while kind := data[at : at + 1]:
         if kind == b";":
             return None
-        if kind == b",":  # an image: its descriptor, whose last byte are flags, its colours, and one byte
+        if kind == b",":  # an image: its descriptor, which ends with flags, its colours, and one byte
             at += 11 + sum(map(_gif_colour_bytes, data[at + 9 : at + 10]))
         else:
             at += 2

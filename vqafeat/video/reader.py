@@ -129,7 +129,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
             yield packet, pictures
 
     def _sound_packet(self, packet: "Packet[Any]") -> "Packet[Any]":
-        """Refuse a damaged packet; where MPEG-TS segments were joined, whole packets are marked so, too."""
+        """Refuse a damaged packet, but not one between joined MPEG-TS segments, which FFmpeg marks alike."""
         if not packet.is_corrupt:
             return packet
         if not self._is_transport_stream:
@@ -159,7 +159,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         return VideoError("breaks-midway", message)
 
     def _refuse_early_end(self, packets: int, end_seconds: float) -> None:
-        """Refuse a movie whose sample table states more samples and a later end; note a later stated end."""
+        """Refuse a movie whose sample table states more samples and a later end; note other early ends."""
         # the count alone proves nothing, since edit lists hide samples; neither does a duration
         stream, rate = self._stream, self._stream.average_rate
         stated = max(_tagged_seconds(stream.metadata.get("DURATION", "")), duration_seconds(stream) or 0.0)
