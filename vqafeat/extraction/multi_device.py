@@ -19,6 +19,8 @@ def extract_on_devices(
     tasks: Sequence[VideoTask], setup: WorkerSetup, devices: Sequence[str | torch.device], tally: Tally
 ) -> None:
     """Extract videos with one process on each device; the decoding processes are divided among them."""
+    if not tasks:
+        return
     used = [device_named(str(device)) for device in devices[: len(tasks)]]
     workers = max(1, setup.resources.workers // len(used))
     setups = [
