@@ -22,12 +22,10 @@ _REGISTRIES: dict[str, "Registry[Any]"] = {}
 
 
 class Registry(Generic[Entry]):
-    """Named entries of one kind, for example heads.
+    """Named entries of one kind, for example "head", which messages name.
 
-    Args:
-        kind: what an entry is, for messages.
-        builtin: name → (import path `module:attribute`, summary in one line). An entry is imported when it is
-            first used, so that listing the names does not import PyTorch.
+    Built-in ones are name → (import path `module:attribute`, summary in one line). They are imported on their
+    first use, so that listing the names does not import PyTorch.
     """
 
     def __init__(self, kind: str, builtin: Mapping[str, tuple[str, str]] | None = None) -> None:

@@ -40,9 +40,8 @@ def imported_timm(needed_by: str = f"a backbone '{TIMM}…'", extra: str = "timm
 class TimmMaps(nn.Module):
     """The feature maps of a timm model for frames of any size.
 
-    Args:
-        maps: timm's feature network; it gives the maps of `taps`, in this order.
-        multiple: frames are padded by zeros, on the right and below, to multiples of it.
+    timm's feature network `maps` gives those of `taps`, in this order. Frames are padded by zeros, on the
+    right and below, to multiples of `multiple`.
     """
 
     is_traceable = False  # by torch.fx, which `fused` needs

@@ -40,10 +40,8 @@ def free_on(device: torch.device) -> int:
 class MemoryBudget:
     """The part of a memory budget that is left for frames and feature maps.
 
-    Args:
-        total: bytes of the device; None for four fifths of what is free there.
-        workers: decoding processes, whose frames count if the device is the processor.
-        hardware_decoder: whether they decode on the device.
+    The budget is `total` bytes of the device, by default four fifths of what is free there. What the decoding
+    processes need counts if the device is the processor, or if they decode on it.
     """
 
     def __init__(
