@@ -110,14 +110,11 @@ def _missing_fragments(data: FileBytes, top: list[Box]) -> str | None:
     if movie is None or not starts:
         return None
     stated, tracks = _fragmented_movie(data, movie)
-    ends, step = [0.0], 0.0
-    for fragment in (box for box in top if box.kind == b"moof"):
-        for run in descendants(data, fragment, b"traf"):
-            end, longest = _run_end(data, run, tracks)
-            ends.append(end)
-            step = max(step, longest)
-    if max(ends) and max(ends) < stated - 1.5 * step:
-        return f"its fragments end at {max(ends):.3f} s of {stated:.3f} s"
+    fragments = (part for box in top if box.kind == b"moof" for part in descendants(data, box, b"traf"))
+    runs = [(0.0, 0.0), *(_run_end(data, fragment, tracks) for fragment in fragments)]
+    end, longest = max(run[0] for run in runs), max(run[1] for run in runs)
+    if 0 < end < stated - 1.5 * longest:
+        return f"its fragments end at {end:.3f} s of {stated:.3f} s"
     return None
 
 
