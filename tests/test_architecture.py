@@ -14,7 +14,6 @@ PACKAGE = Path(__file__).parents[1] / "vqafeat"
 FLOORS = [
     ["errors"],
     ["registry", "io", "schema", "system"],
-    ["processes"],
     ["remote", "cluster", "metrics", "statistics"],
     ["datasets"],
     ["store"],
@@ -31,8 +30,6 @@ COMMAND_LINE = PACKAGE.parent / "cli" / "vqafeat_cli"
 LONGEST_FUNCTION, LONGEST_BODY, SMALLEST_FILE = 70, 40, 60
 LONGEST_TEST_NAME = 70
 PLUG_INS = {"backbones", "vqafeat_cli"}
-# what decoding processes import stays apart from what imports torch
-SMALL_FILES = {"errors.py", "registry.py", "worker.py", "frame_layout.py", "rgb.py", "extract.py"}
 
 
 def imported(path: Path) -> set[str]:
@@ -94,13 +91,13 @@ def test_small_files__are_plug_ins_or_commands() -> None:
         and len(path.read_text().splitlines()) < SMALLEST_FILE
         and not PLUG_INS.intersection(path.parts)
     }
-    assert small <= SMALL_FILES, "a file this small is a part of another one"
+    assert small == set(), "a file this small is a part of another one"
 
 
 def test_decoding_process__starts_without_torch() -> None:
     """It would cost each of them seconds of its start and hundreds of megabytes."""
     heavy = "{'torch', 'scipy', 'zarr', 'pandas'}"
-    code = f"import sys, vqafeat.video.worker; print(*sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, vqafeat.video.pool; print(*sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 

@@ -34,7 +34,7 @@ LARGEST_BYTES = 256 * 2**20
 
 
 def escape_formula(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection), by a ' before it."""
+    """Return text with a ' before it if a spreadsheet would take it for a formula (OWASP, CSV injection)."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "'")) else text
 
 
@@ -43,23 +43,18 @@ def unescape_formula(text: str) -> str:
     return text.removeprefix("'")
 
 
-def read_text_limited(path: Path, encoding: str = "utf-8", errors: str = "strict") -> str:
+def read_text_limited(path: Path, encoding: str = "utf-8") -> str:
     """Return the text of a label file, manifest or table; a file of more than `LARGEST_BYTES` is refused."""
     size = path.stat().st_size
     if size > LARGEST_BYTES:
-        raise DatasetError(
-            f"'{path}' has {size / 2**20:.0f} MiB; label files, manifests and tables of at most "
-            f"{LARGEST_BYTES >> 20} MiB are read. Give another file, or split the data set."
-        )
-    return path.read_text(encoding=encoding, errors=errors)
+        limit = f"label files, manifests and tables of at most {LARGEST_BYTES >> 20} MiB are read"
+        hint = "Give another file, or split the data set"
+        raise DatasetError(f"'{path}' has {size / 2**20:.0f} MiB; {limit}. {hint}.")
+    return path.read_text(encoding)
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """Return the table in a TOML file; `what` names its kind in messages, for example "manifest".
-
-    Raises:
-        DatasetError: the file cannot be read, or is not TOML.
-    """
+    """Return the table in a TOML file; `what` names its kind in messages, for example "manifest"."""
     import tomllib
 
     try:

@@ -22,12 +22,10 @@ _REGISTRIES: dict[str, "Registry[Any]"] = {}
 
 
 class Registry(Generic[Entry]):
-    """Named entries of one kind, for example heads.
+    """Named entries of one kind, for example "head", which messages name.
 
-    Args:
-        kind: what an entry is, for messages.
-        builtin: name → (import path `module:attribute`, summary in one line). An entry is imported when it is
-            first used, so that listing the names does not import PyTorch.
+    Built-in ones are name → (import path `module:attribute`, summary in one line). They are imported on their
+    first use, so that listing the names does not import PyTorch.
     """
 
     def __init__(self, kind: str, builtin: Mapping[str, tuple[str, str]] | None = None) -> None:
@@ -122,10 +120,8 @@ def load_installed_plugins() -> None:
         try:
             point.load()
         except Exception as error:
-            raise ArgumentError(
-                f"the installed plug-in '{point.name}' ({point.value}) fails: {type(error).__name__}: "
-                f"{error}. Update or uninstall its package."
-            ) from error
+            problem = f"the installed plug-in '{point.name}' ({point.value}) fails: {type(error).__name__}"
+            raise ArgumentError(f"{problem}: {error}. Update or uninstall its package.") from error
 
 
 def pickled_plugins() -> bytes:

@@ -40,12 +40,8 @@ def parse(
 
     A list becomes a tuple, and a whole number becomes a float; no other type is converted.
 
-    Args:
-        where: file and table, with which messages start.
-        error_type: what is raised.
-
-    Raises:
-        VqafeatError: a key is unknown or missing, or a value has the wrong type or is not allowed.
+    An `error_type` is raised if a key is unknown or missing, or a value has the wrong type or is not allowed.
+    Messages start with `where`: the file and the table.
     """
     try:
         text = json.dumps(values, default=str)
@@ -57,11 +53,7 @@ def parse(
 
 
 def refuse_unknown(keys: Collection[str], known: Collection[str], where: str) -> None:
-    """Refuse keys that are not known.
-
-    Raises:
-        DatasetError: names the first such key and the nearest known ones.
-    """
+    """Refuse keys that are not known, and name the nearest known ones."""
     for key in keys:
         if key not in known:
             raise DatasetError(f"{where}: unknown key '{key}': {suggestion(key, known)}")
@@ -71,18 +63,17 @@ def _message(kind: type[Any], problems: list[ErrorDetails], where: str) -> str:
     # a mistyped key is both unknown and missing; the former message says more
     problem = next((item for item in problems if item["type"] in _UNKNOWN_KEY), problems[0])
     *tables, key = problem["loc"] or ("",)
+    table, value = _place(where, tables), _place(where, [*tables, key])
     if problem["type"] in _UNKNOWN_KEY:
-        hint = suggestion(str(key), _known_keys(kind, tables))
-        return f"{_place(where, tables)}: unknown key '{key}': {hint}"
-    if problem["type"] in _MISSING_KEY and isinstance(key, str):
-        return f"{_place(where, tables)}: missing key '{key}'; add it."
+        return f"{table}: unknown key '{key}': {suggestion(str(key), _known_keys(kind, tables))}"
     if problem["type"] in _MISSING_KEY:
-        return f"{_place(where, tables)}: item {int(key) + 1} is missing; add it."
+        missing = f"missing key '{key}'" if isinstance(key, str) else f"item {key + 1} is missing"
+        return f"{table}: {missing}; add it."
     if problem["type"] in _EMPTY:
-        return f"{_place(where, [*tables, key])} is empty; name at least one."
+        return f"{value} is empty; name at least one."
     allowed = problem["msg"].removeprefix("Input should be ")
     allowed = allowed.replace("an object", "a table").replace("tuple", "array")
-    return f"{_place(where, [*tables, key])}: {problem['input']!r} must be {allowed}."
+    return f"{value}: {problem['input']!r} must be {allowed}."
 
 
 def _place(where: str, keys: list[int | str]) -> str:

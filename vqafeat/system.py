@@ -1,22 +1,28 @@
 """Memory, devices and processes. Decoding processes import this, so torch is imported only for a device."""
 
 import os
+import pickle
 import re
+import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vqafeat.errors import ArgumentError
+from vqafeat.errors import ArgumentError, VqafeatError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import BaseContext
+    from multiprocessing.process import BaseProcess
 
     import torch
 
+STOPPING_SECONDS = 60.0  # for a write in progress
+Report = Callable[[Any], None]
 _MEMINFO = Path("/proc/meminfo")
 _OWN_GROUPS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 # controllers → files of limit and usage, and the name in `memory.stat` of the file cache that can be freed
@@ -125,17 +131,13 @@ def full_float32() -> Iterator[None]:
 
 
 def process_context(preloaded: Sequence[str]) -> "BaseContext":
-    """Return a context that never forks this process: a fork after PyTorch's threads were used can hang.
-
-    Args:
-        preloaded: modules that the fork server imports once, for all new processes.
-    """
+    """Return a context that never forks this process: a fork after PyTorch's threads were used can hang."""
     import multiprocessing
 
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(preloaded))
+    context.set_forkserver_preload(list(preloaded))  # imported once, for all new processes
     return context
 
 
@@ -164,3 +166,90 @@ def exit_with_parent(parent: "Connection[Any, Any]", at_exit: Callable[[], objec
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def run_in_processes(
+    works: Sequence[Callable[[Report], Any]],
+    names: Sequence[str],
+    report: Report,
+    ended_early: Callable[[str], VqafeatError],
+) -> list[Any]:
+    """Run each work in a separate process and return the results; a work can report events to `report`.
+
+    Works are pickled, so that a process shares no memory of tensors with this one. If a process dies, the
+    error is that of `ended_early`, which gets a sentence such as "<name> was killed by signal 9".
+    """
+    context = process_context(["torch"])
+    processes: dict[Connection[Any, Any], BaseProcess] = {}
+    try:
+        for work, name in zip(works, names, strict=True):
+            ours, theirs = context.Pipe()
+            arguments = (theirs, dict(os.environ), pickle.dumps(work))
+            process = context.Process(target=_process_main, args=arguments, name=name)  # type: ignore[attr-defined]
+            with main_module_hidden():
+                process.start()
+            theirs.close()
+            processes[ours] = process
+        return _follow(processes, report, ended_early)
+    finally:
+        _stop(processes.values())
+
+
+def _follow(
+    processes: "dict[Connection[Any, Any], BaseProcess]",
+    report: Report,
+    ended_early: Callable[[str], VqafeatError],
+) -> list[Any]:
+    from multiprocessing.connection import Connection, wait
+
+    results: dict[Connection[Any, Any], Any] = {}
+    while running := [pipe for pipe in processes if pipe not in results]:
+        for pipe in wait(running):
+            assert isinstance(pipe, Connection)
+            try:
+                kind, value = pipe.recv()
+            except (EOFError, ConnectionError):
+                raise ended_early(_how_it_ended(processes[pipe])) from None
+            if kind == "error":
+                raise value
+            if kind == "end":
+                results[pipe] = value
+            else:
+                report(value)
+    for process in processes.values():
+        process.join(STOPPING_SECONDS)
+    return [results[pipe] for pipe in processes]
+
+
+def _how_it_ended(process: "BaseProcess") -> str:
+    process.join(STOPPING_SECONDS)
+    code = process.exitcode or 0
+    killed = f"was killed by signal {-code} (often for want of memory)"
+    return f"{process.name} {killed if code < 0 else f'ended with code {code}'}"
+
+
+def _stop(processes: "Collection[BaseProcess]") -> None:
+    for process in processes:
+        if process.is_alive() and process.pid is not None:
+            os.kill(process.pid, signal.SIGINT)
+    end = time.monotonic() + STOPPING_SECONDS
+    for process in processes:
+        process.join(max(0.0, end - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _process_main(pipe: "Connection[Any, Any]", environment: dict[str, str], pickled: bytes) -> None:
+    os.environ.update(environment)  # the fork server has an older one
+    exit_with_parent(pipe)
+    try:
+        try:
+            result = pickle.loads(pickled)(lambda event: pipe.send(("event", event)))
+        except VqafeatError as error:
+            pipe.send(("error", error))
+        else:
+            pipe.send(("end", result))
+    except (KeyboardInterrupt, BrokenPipeError):
+        # the parent process stops this one, perhaps with another signal, or has ended
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _BACKBONE = "Network to run; repeatable. See `vqafeat list backbones` and `vqafeat list views`."
 _DATASET = "Known data set, manifest or CSV; or, without labels, a folder, a glob or an address."
+_DTYPE = "Data type of the stored features."
 _NAME = "Name of the data set, for videos without labels.  [default: that of the folder that they share]"
 _ROOT = f"Folder of the videos, or s3://bucket/prefix.  {options.ROOT_DEFAULT}"
 _STARTUP = "Seconds to wait while no Ray worker can start.  [default: 600]"
@@ -45,12 +46,7 @@ def _with_stdin(context: click.Context, parameter: click.Parameter, items: tuple
 @options.cluster_options
 @option("--startup-timeout", "startup_timeout_seconds", type=float, help=_STARTUP)
 @precision_option
-@option(
-    "--dtype",
-    default="float16",
-    type=Choice(["float16", "float32"]),
-    help="Data type of the stored features.",
-)
+@option("--dtype", default="float16", type=Choice(["float16", "float32"]), help=_DTYPE)
 @flag("--skip-missing", help="Continue if video files are missing; the failure log names them.")
 @options.json_option
 def extract(
@@ -93,7 +89,7 @@ def extract(
           --gpus-per-worker 1 --cpus-per-worker 8
     """
     from vqafeat.extraction.extract import extract_features
-    from vqafeat.store import FeatureStore, store_path
+    from vqafeat.store import store_path
     from vqafeat.video.files import mean_frames
     from vqafeat_cli.console import shown_progress
 
@@ -107,15 +103,14 @@ def extract(
         summary = extract_features(
             located.dataset,
             backbones,
-            # the store also has the labels of missing videos
-            FeatureStore.create(path, loaded) if located.missing else paths["store"],
+            paths["store"],
             weights=options.network_weights(weights, backbones),
             dtype=dtype,
             precision=precision,
             resources=options.resources(**compute, ray=ray),
             devices=None if ray else options.devices(device),
             cluster=ray,
-            missing=located.missing,
+            whole=loaded if located.missing else None,
             progress=progress,
         )
     _print_summary(path, summary, json)

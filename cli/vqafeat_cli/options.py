@@ -169,19 +169,19 @@ def resources(
     """Return the resources of an extraction, on the first of the devices or in a Ray worker."""
     import torch
 
-    from vqafeat.extraction.pipeline import Resources
+    from vqafeat.extraction.pipeline import Resources, default_workers
     from vqafeat.video.frame import DecodeLimits
 
     if ray is None:
         first = devices(device)[0]
-        default_workers = 2 if first.type == "cpu" else len(os.sched_getaffinity(0))
+        default = default_workers(first)
     else:
         # this machine may have no GPU; a worker without one processes one video at a time
         first = torch.device(ray.device_name)
-        default_workers = 1 if first.type == "cpu" else max(1, int(ray.cpus_per_worker))
+        default = 1 if first.type == "cpu" else max(1, int(ray.cpus_per_worker))
     return Resources(
         device=first,
-        workers=default_workers if workers is None else workers,
+        workers=default if workers is None else workers,
         hardware_decoder=decoder == "nvdec",
         limits=DecodeLimits(**given({"max_pixels": max_pixels, "max_frames": max_frames})),
         **rest,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @option("--against", metavar="FOLDER|URL", help="Extract a sample of the videos in this folder and compare.")
 @option("--sample", type=IntRange(1), default=5, help="Number of videos for --against.")
 @option("--seed", type=int, default=0, help="Random seed of the --sample.")
-@option("--tolerance", default=1e-3, help="Largest difference, relative to the largest value of a video.")
+@option("--tolerance", default=1e-3, help="Largest difference that passes, as a share of the largest value.")
 @options.network_options
 def verify(
     store: StorePath,

@@ -9,7 +9,7 @@ from torch import Tensor
 from vqafeat.backbones.base import gap_gsp
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.backbones.network import Network, shared_networks
-from vqafeat.video.frame_layout import FrameLayout
+from vqafeat.video.frame import FrameLayout
 from vqafeat.video.rgb import Frames, to_rgb
 
 kernels = pytest.importorskip("vqafeat.backbones.kernels", reason="triton is absent")

@@ -145,6 +145,24 @@ def test_extract__a_failed_video_is_exit_code_3_and_names_the_log(run: Run, here
     assert [video.name for video in labelled] == ["good.mp4", "lost.mp4"]
 
 
+@pytest.mark.parametrize(
+    ("rows", "weights", "message"),
+    [
+        ("lost.mp4,1\nalso.mp4,2\n", WEIGHTS, "2 of 2 videos are missing"),
+        ("good.mp4,1\nlost.mp4,2\n", ("--weights", "none.pth"), "weights file 'none.pth' does not exist"),
+    ],
+)
+def test_extract__skip_missing_makes_no_store_if_it_is_refused(
+    run: Run, here: Path, rows: str, weights: tuple[str, ...], message: str
+) -> None:
+    write_clip(here / "good.mp4", noise_frames(3))
+    (here / "own.csv").write_text(f"video,mos\n{rows}")
+    command = ("extract", "--dataset", "own.csv", "--backbone", "squeezenet1_0", "--skip-missing")
+    refused = run(*command, *weights)
+    assert (refused.code, message in refused.err) == (1, True)
+    assert not (here / "features").exists()
+
+
 def test_extract__a_known_data_set_without_videos_names_the_next_step(
     run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,6 @@ from vqafeat.extraction.batching import (
     FeatureBuffer,
     FrameBatcher,
     FrameCollector,
-    InputMemories,
     Rows,
     SpillBuffer,
 )
@@ -55,6 +54,10 @@ def frames_of(first: int, count: int, side: int = 4) -> Frames:
 
 def as_network(network: Recording) -> Network:
     return cast(Network, network)
+
+
+def batcher_of(network: Network) -> FrameBatcher:
+    return FrameBatcher(network, lambda height, width: 1)
 
 
 A = {"a": torch.float32}
@@ -151,7 +154,7 @@ def test_clip_batcher__blocks_of_a_stream_equal_those_of_the_whole_video(
 ) -> None:
     network = Recording(clips=rule)
     buffer = FeatureBuffer(A)
-    collector = ClipBatcher(as_network(network), buffer, InputMemories(as_network(network)))
+    collector = ClipBatcher(batcher_of(as_network(network)), buffer)
     for first in range(0, total, chunk):
         collector.push(first, frames_of(first, min(chunk, total - first)))
     collector.finish(total)
@@ -166,7 +169,7 @@ def test_clip_batcher__blocks_of_a_stream_equal_those_of_the_whole_video(
 def test_clip_batcher__plain_stride_sees_every_second_frame(total: int, chunk: int) -> None:
     network = Recording(clips=ClipRule(8, 4, 4).strided(2))
     buffer = FeatureBuffer(A)
-    collector = ClipBatcher(as_network(network), buffer, InputMemories(as_network(network)))
+    collector = ClipBatcher(batcher_of(as_network(network)), buffer)
     for first in range(0, total, chunk):
         collector.push(first, frames_of(first, min(chunk, total - first)))
     collector.finish(total)
@@ -181,7 +184,7 @@ def test_clip_batcher__plain_stride_sees_every_second_frame(total: int, chunk: i
 def test_clip_batcher__given_frames_have_the_nearest_row_of_their_clip(total: int) -> None:
     network, given = Recording(clips=ClipRule(8, 4, 4)), sorted({0, total // 3, total - 1})
     buffer = FeatureBuffer(A)
-    collector = ClipBatcher(as_network(network), buffer, InputMemories(as_network(network)), given)
+    collector = ClipBatcher(batcher_of(as_network(network)), buffer, given)
     collector.push(0, frames_of(0, total))
     collector.finish(total)
     assert buffer.frames == given
@@ -193,7 +196,7 @@ def test_clip_batcher__given_frames_have_the_nearest_row_of_their_clip(total: in
 def test_clip_batcher__a_clip_that_does_not_fit_fails_the_video() -> None:
     buffer = FeatureBuffer(A)
     network = as_network(Recording(room=3, clips=ClipRule(8, 4, 4)))
-    collector = ClipBatcher(network, buffer, InputMemories(network))
+    collector = ClipBatcher(batcher_of(network), buffer)
     collector.push(0, frames_of(0, 5))
     collector.finish(5)
     assert "ran out of memory on a clip of 4 frames of 4x4" in str(buffer.error)
@@ -300,11 +303,11 @@ def test_input_memory__later_runs_replay_a_graph(fails: bool, monkeypatch: pytes
 
 
 def test_input_memories__keep_the_sizes_that_were_used_last() -> None:
-    memories = InputMemories(as_network(Recording()))
-    first = memories.of((4, 4), 2)
+    memories = batcher_of(as_network(Recording())).memories
+    first = memories((4, 4), 2)
     for side in range(5, 5 + batching.SIZES_KEPT - 1):
-        memories.of((side, side), 2)
-    assert memories.of((4, 4), 2) is first
-    memories.of((40, 40), 2)
-    assert memories.of((4, 4), 2) is first
-    assert len(memories._by_size) == batching.SIZES_KEPT
+        memories((side, side), 2)
+    assert memories((4, 4), 2) is first
+    memories((40, 40), 2)
+    assert memories((4, 4), 2) is first
+    assert memories.cache_info().currsize == batching.SIZES_KEPT

@@ -189,11 +189,12 @@ def test_read_failure_log__ignores_a_half_written_line(videos: Path, tmp_path: P
 
 
 def test_extract__notes_missing_videos(videos: Path, tmp_path: Path) -> None:
-    dataset = csv_dataset(videos, NAMES)
-    store = FeatureStore.create(tmp_path / "v.zarr", dataset)
-    summary = extract_random(dataset, store, missing=["lost.mp4"])
-    assert [(failure.video, failure.kind) for failure in summary.failures] == [("lost.mp4", "missing")]
-    assert [failure.video for failure in read_failure_log(failure_log_path(store.path))] == ["lost.mp4"]
+    whole = csv_dataset(videos, NAMES)
+    weights, path = {"squeezenet1_0": "random"}, tmp_path / "videos.zarr"
+    summary = extract_features(whole.subset([0, 2]), SQUEEZENET, tmp_path, weights=weights, whole=whole)
+    assert [(failure.video, failure.kind) for failure in summary.failures] == [("b.mp4", "missing")]
+    assert [failure.video for failure in read_failure_log(failure_log_path(path))] == ["b.mp4"]
+    assert [video.name for video in FeatureStore.open(path).dataset.videos] == NAMES
 
 
 def test_extract__refuses_another_identity_before_decoding(

@@ -69,8 +69,7 @@ def test_extract_video__refuses_beyond_the_budget_with_the_amount_needed(tmp_pat
     resources = Resources(workers=0, memory_bytes=used_bytes() + (20 << 20))
     with pytest.raises(
         VideoError,
-        match=r"of 640x480 needs about .* GiB with 'resnet18', more than .*give --memory (.*)G or a smaller "
-        r"view",
+        match=r"640x480 needs about .* with .resnet18., more than .* GiB allowed; give --memory [\d.]+G\.$",
     ) as caught:
         extract_video(clip, extractors, resources=resources)
     assert caught.value.kind == "over-memory"
@@ -79,6 +78,18 @@ def test_extract_video__refuses_beyond_the_budget_with_the_amount_needed(tmp_pat
         clip, extractors, resources=Resources(workers=0, memory_bytes=int(enough * (1 << 30)))
     )
     assert len(result.table.seconds) == 2
+
+
+@pytest.mark.parametrize(
+    ("feature_set", "height", "helps"),
+    [("resnet18", 1080, True), ("resnet18@short540", 1080, False), ("resnet18", 540, False)],
+)
+def test_memory_budget__names_a_smaller_view_where_it_is_smaller(
+    feature_set: str, height: int, helps: bool
+) -> None:
+    with pytest.raises(VideoError) as caught:
+        MemoryBudget(1, CPU, workers=0).check([network_of(feature_set)], height, 2 * height, "a.mp4")
+    assert ("or a smaller view (@short540)" in str(caught.value)) == helps
 
 
 def test_memory_budget__batch_is_what_fits_and_never_more_than_requested() -> None:

@@ -49,6 +49,13 @@ def test_extract_on_devices__two_processes_leave_the_store_of_one(dataset: Datas
     assert set(progress.names) == set(NAMES)
 
 
+def test_extract_on_devices__has_nothing_to_do_for_stored_videos(dataset: Dataset, tmp_path: Path) -> None:
+    stored = dataset.subset([0])
+    store = FeatureStore.create(tmp_path / "s" / "videos.zarr", stored)
+    extract_random(stored, store)
+    assert spread(stored, store).skipped == 1
+
+
 def test_shares__divide_videos_by_size_and_lose_none(dataset: Dataset) -> None:
     tasks = [VideoTask(video.name, video.path, None, ()) for video in dataset.videos if video.path]
     parts = shares(tasks, 2)

@@ -11,7 +11,7 @@ from vqafeat.errors import VideoError
 from vqafeat.extraction import upload
 from vqafeat.extraction.upload import CHUNKS_AHEAD, Uploader
 from vqafeat.video import Chunk
-from vqafeat.video.frame_layout import FrameLayout
+from vqafeat.video.frame import FrameLayout
 from vqafeat.video.rgb import to_rgb
 
 LAYOUT = FrameLayout(4, 2, True, 1, False, 0)

@@ -48,7 +48,7 @@ from vqafeat.training.stacked_heads import batched_scores, kernel_for
 from vqafeat.training.trainer import SplitTask
 from vqafeat.video import Chunk, DecodeJob, DecodePool, VideoFailed, decode_here
 from vqafeat.video import pool as decode_pool
-from vqafeat.video.frame_layout import FrameLayout
+from vqafeat.video.frame import FrameLayout
 from vqafeat.video.rgb import Frames, to_rgb
 
 DRY = os.environ.get("VQAFEAT_DRY") == "1"

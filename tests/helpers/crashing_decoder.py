@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vqafeat.video import chunks, worker
+from vqafeat.video import chunks, pool
 
 START = (
     "import sys; sys.path[:] = sys.argv[3:]; from tests.helpers import crashing_decoder; "
@@ -26,4 +26,4 @@ def misbehaving_reader(path: Path, *arguments: Any) -> Any:
 
 def main(connection: int, memory: int) -> None:
     setattr(chunks, "VideoReader", misbehaving_reader)  # noqa: B010
-    worker.main(connection, memory)
+    pool.worker_main(connection, memory)

@@ -15,7 +15,7 @@ from av.bitstream import BitStreamFilterContext
 
 from tests.helpers.clips import noise_frames, write_clip
 from vqafeat.errors import VideoError
-from vqafeat.video.frame_layout import orientation_of
+from vqafeat.video.frame import orientation_of
 from vqafeat.video.reader import VideoReader
 from vqafeat.video.rgb import to_rgb
 

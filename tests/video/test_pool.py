@@ -50,7 +50,7 @@ def children() -> set[str]:
         text=True,
         check=True,
     ).stdout
-    return {line for line in result.splitlines() if "worker.main" in line}
+    return {line for line in result.splitlines() if "worker_main" in line}
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -7,8 +7,7 @@ import torch
 from av.video.reformatter import ColorRange
 
 from vqafeat.errors import ArgumentError
-from vqafeat.video.frame import layout_of
-from vqafeat.video.frame_layout import COEFFICIENTS, FrameLayout
+from vqafeat.video.frame import COEFFICIENTS, FrameLayout, layout_of
 from vqafeat.video.rgb import to_rgb
 
 SIZES = [(64, 48), (854, 480), (406, 720), (2, 2)]

@@ -1,6 +1,5 @@
 """The networks whose features are stored; importing this package does not import PyTorch."""
 
-from vqafeat.backbones import builtin  # noqa: F401  (registers the built-in ones)
 from vqafeat.backbones.base import BACKBONES, Backbone, Variant
 from vqafeat.backbones.published import WeightsSource
 

@@ -2,11 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from pydantic import BeforeValidator
 
 from vqafeat.backbones.published import WeightsSource
 from vqafeat.errors import ArgumentError, UnknownNameError
+from vqafeat.io import read_toml
 from vqafeat.registry import Registry
+from vqafeat.schema import parse
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,7 +45,7 @@ class ClipRule:
             raise ArgumentError(f"a clip of {problem}: {allowed}.")
 
     def strided(self, stride: int) -> "ClipRule":
-        """Return the rule by which the network sees every frame of blocks of each `stride`-th frame."""
+        """Return the rule for blocks of every `stride`-th frame, of which the network sees all frames."""
         return self if stride == 1 else ClipRule(self.inputs, self.inputs, self.steps, stride)
 
     def input_indices(self, length: int) -> list[int]:
@@ -50,18 +57,17 @@ class ClipRule:
 
         Rows of earlier blocks cover the frames before `already_covered`.
         """
-        input_indices, width = self.input_indices(length), self.inputs // self.steps
-        ends = {step: first + input_indices[(step + 1) * width - 1] for step in range(self.steps)}
+        seen, width = self.input_indices(length), self.inputs // self.steps
         return [
-            (step, self.stride * (first + input_indices[step * width + width // 2]))
+            (step, self.stride * (first + seen[step * width + width // 2]))
             for step in range(self.steps)
-            if ends[step] >= already_covered
+            if first + seen[(step + 1) * width - 1] >= already_covered
         ]
 
     def rows_around(
         self, frames: Sequence[int], first: int, length: int, already_covered: int
     ) -> list[tuple[int, int]]:
-        """Return (step, frame) for those of `frames` that the block is first to cover, by its nearest row."""
+        """Return (step, frame) for each of `frames` that no earlier block covers; the step is the nearest."""
         rows, start = self.rows(first, length, 0), max(first, already_covered)
         return [
             (min(rows, key=lambda row: abs(row[1] - frame))[0], frame)
@@ -97,6 +103,14 @@ def tapped_outputs(
     return cast("nn.Module", create_feature_extractor(network, list(taps), **options))
 
 
+def _call(path: str, *arguments: object) -> Any:
+    return resolve_name(path)(*arguments)
+
+
+# a TOML file names it as `module:name`; it can be pickled, and its module is imported when it is called
+_Function = Annotated[Callable[..., Any], BeforeValidator(lambda path: partial(_call, path))]
+
+
 @dataclass(frozen=True)
 class Backbone:
     """A network that turns frames, or clips of frames, into feature maps.
@@ -118,8 +132,8 @@ class Backbone:
     """
 
     name: str
-    build: "Callable[[], nn.Module]"
-    with_feature_layers: "Callable[[nn.Module, tuple[str, ...]], nn.Module]" = tapped_outputs
+    build: _Function
+    with_feature_layers: _Function = tapped_outputs
     _: KW_ONLY
     channels: Mapping[str, int]
     variants: Mapping[str, Variant]
@@ -130,15 +144,14 @@ class Backbone:
     prefixes: tuple[str, ...] = ()
     classes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     files: str = ""
-    rename: Callable[[str], str] = str
+    rename: _Function = str
 
     def __post_init__(self) -> None:
         taps = [tap for variant in self.variants.values() for tap in variant.taps]
         unknown = [tap for tap in taps if tap not in self.channels]
         if "" not in self.variants or unknown:
-            raise ArgumentError(
-                f"backbone '{self.name}' needs a variant '' and channels for every tap (missing: {unknown})."
-            )
+            needs = "needs a variant '' and channels for every tap"
+            raise ArgumentError(f"backbone '{self.name}' {needs} (missing: {unknown}).")
 
     def variant(self, name: str) -> Variant:
         """Return the variant called `name`."""
@@ -166,6 +179,10 @@ class _Backbones(Registry[Backbone]):
 
 
 BACKBONES = _Backbones("backbone")
+_BUILTIN = Path(__file__).with_name("builtin.toml")
+_tables = {name: {"name": name, **table} for name, table in read_toml(_BUILTIN, "backbones").items()}
+for _backbone in parse(dict[str, Backbone], _tables, f"'{_BUILTIN}'").values():
+    BACKBONES.add(_backbone.name, _backbone)
 
 
 POOLING = "GAP ‖ unbiased GSP (0 for a 1x1 map)"
@@ -174,11 +191,8 @@ POOLING = "GAP ‖ unbiased GSP (0 for a 1x1 map)"
 def gap_gsp(maps: "Tensor") -> "Tensor":
     """Return mean and unbiased standard deviation over space (VSFA's `global_std_pool2d`).
 
-    Args:
-        maps: (batch, channel, [time,] height, width); fastest where the channels are last in memory.
-
-    Returns:
-        (batch, 2 · channel) float32: means, then deviations; the deviation of a single position is 0.
+    Maps are (batch, channel, [time,] height, width), fastest where the channels are last in memory. Rows are
+    (batch, 2 · channel) float32: means, then deviations, which are 0 for a single position.
     """
     import torch
 

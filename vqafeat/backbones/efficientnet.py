@@ -11,7 +11,7 @@ from torch import nn
 
 from vqafeat.backbones.base import tapped_outputs
 from vqafeat.backbones.fuse import SamePad
-from vqafeat.errors import WeightsError
+from vqafeat.backbones.timm_models import imported_timm
 
 # MBConv blocks of each of timm's stages; the weights' publisher numbers them through
 _STAGE_BLOCKS = (1, 2, 2, 3, 3, 4, 1)
@@ -42,11 +42,7 @@ def timm_name(name: str) -> str:
 
 def build_lite0() -> nn.Module:
     """Return timm's network with random parameters."""
-    try:
-        import timm  # here, because it takes a second
-    except ImportError as error:
-        problem = f"efficientnet-lite0 is built by timm, which cannot be imported here ({error})"
-        raise WeightsError(f"{problem}; install it with `pip install 'vqafeat[demo]'`.") from error
+    timm = imported_timm("efficientnet-lite0", extra="demo")
     network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     return network
 

@@ -55,17 +55,12 @@ class FeatureSetName:
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """A network with its weights and everything else that decides the rows of one feature set.
-
-    Attributes:
-        dtype: of the stored rows.
-        precision: of the network's computation, a key of `PRECISIONS`.
-    """
+    """A network with its weights and everything else that decides the rows of one feature set."""
 
     name: FeatureSetName
     loaded: LoadedNetwork
-    dtype: np.dtype[Any]
-    precision: str = "fp32"
+    dtype: np.dtype[Any]  # of the stored rows
+    precision: str = "fp32"  # of the network's computation, a key of `PRECISIONS`
 
     @property
     def feature_set(self) -> str:
@@ -108,13 +103,7 @@ class FeatureExtractor:
 def build_extractors(
     feature_sets: Sequence[str], weights: Mapping[str, str], dtype: str = "float16", precision: str = "fp32"
 ) -> list[FeatureExtractor]:
-    """Load the networks of feature sets, each once.
-
-    Args:
-        weights: backbone → `imagenet`, `random`, `random:SEED` or a file; others use their published weights.
-        dtype: of the stored rows, `float16` or `float32`.
-        precision: of the computation, `fp32`, `fp16` or `bf16`.
-    """
+    """Load the networks of feature sets, each once; backbones without an entry get published weights."""
     for what, value, known in (("dtype", dtype, STORED_DTYPES), ("precision", precision, PRECISIONS)):
         if value not in known:
             raise ArgumentError(f"{what} '{value}' is not one of {', '.join(known)}.")

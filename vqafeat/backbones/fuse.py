@@ -26,11 +26,7 @@ _ACTIVATIONS: dict[Any, Activation] = {
     **dict.fromkeys((nn.ReLU6, relu6), "relu6"),
 }
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
-_ONEDNN_ACTIVATIONS: dict[Activation, tuple[str, list[float], str]] = {
-    "none": ("none", [], ""),
-    "relu": ("relu", [], ""),
-    "relu6": ("hardtanh", [0.0, 6.0], ""),
-}
+_ONEDNN_RELU6 = ("hardtanh", [0.0, 6.0], "")
 _IN_PLACE: dict[Activation, Callable[[Tensor], Tensor]] = {
     "relu": relu_,
     "relu6": partial(relu6, inplace=True),
@@ -66,8 +62,7 @@ class SamePad(nn.Module):
 def fused(network: nn.Module) -> nn.Module:
     """Return a network that computes the same, up to rounding, in fewer passes over memory.
 
-    Args:
-        network: in eval mode and traceable by torch.fx, unless it has no ReLU and no batch norm; not changed.
+    The given one is not changed. It is in eval mode, and traceable by torch.fx if it has a ReLU or a norm.
     """
     if not getattr(network, "is_traceable", True) or not any(
         type(module) in (*_NORMS, *_ACTIVATIONS) for module in network.modules()
@@ -88,9 +83,9 @@ def fused(network: nn.Module) -> nn.Module:
 
 
 def fold_shortcut_bias(network: nn.Module) -> None:
-    """Move the bias of each summand that a fused step computed, and only one step reads, to that step.
+    """Move the bias of each fused step to the step that adds its result, if no other reads that.
 
-    Without it, cuDNN's convolution of the summand passes over its result once more.
+    cuDNN's convolution of the summand passes over its result once more for a bias.
     """
     if not isinstance(network, fx.GraphModule):
         return
@@ -136,7 +131,7 @@ def _fold_norms(traced: fx.GraphModule) -> None:
 
 
 def _fuse_one(traced: fx.GraphModule, node: fx.Node) -> None:
-    """Replace a convolution, the addition and the activation that alone read its result by one step."""
+    """Replace a convolution, and the only readers of its result, an addition and an activation, by a step."""
     convolution = cast(Convolution, _module_of(traced, node))
     gone = [node]
     summand = _summand(node)
@@ -195,15 +190,7 @@ def _activation(traced: fx.GraphModule, node: fx.Node) -> Activation:
 
 
 class FusedConvolution(nn.Module):
-    """activation(convolution(x) + summand) in one step.
-
-    Args:
-        same_pad: pads the input; the convolution itself then pads nothing.
-
-    Attributes:
-        activation: what is applied to the sum.
-        in_place: whether the result may overwrite the summand.
-    """
+    """activation(convolution(x) + summand) in one step; a `same_pad` pads x, and the convolution nothing."""
 
     def __init__(
         self, convolution: Convolution, activation: Activation = "none", same_pad: SamePad | None = None
@@ -212,7 +199,7 @@ class FusedConvolution(nn.Module):
         if convolution.padding_mode != "zeros" or isinstance(convolution.padding, str):
             raise ValueError(f"{convolution} cannot be fused: padding has to be zeros of a stated width")
         self.convolution, self.activation, self._same_pad = convolution, activation, same_pad
-        self.in_place = False
+        self.in_place = False  # whether the result may overwrite the summand
         self._padding = list(convolution.padding)
         self._rest = (list(convolution.stride), list(convolution.dilation), convolution.groups)
         self._packed: OrderedDict[tuple[Any, ...], tuple[Tensor, list[int]]] = OrderedDict()
@@ -226,12 +213,8 @@ class FusedConvolution(nn.Module):
             return self._by_onednn(x, summand)
         if self._same_pad is not None:
             x = self._same_pad(x)
-        if (
-            alike
-            and x.device.type == "cuda"
-            and self.activation == "relu"
-            and self._is_faster_fused(x, summand)
-        ):
+        is_fusible = alike and x.device.type == "cuda" and self.activation == "relu"
+        if is_fusible and self._is_faster_fused(x, summand):
             return self._by_cudnn(x, summand)
         return self._apart(x, summand, alike)
 
@@ -259,7 +242,8 @@ class FusedConvolution(nn.Module):
         common: tuple[Any, ...] = (weight, self.convolution.bias, padding, *self._rest)
         kernel = torch.ops.mkldnn._convolution_pointwise
         if summand is None:
-            return cast(Tensor, kernel(x, *common, *_ONEDNN_ACTIVATIONS[self.activation]))
+            activation = _ONEDNN_RELU6 if self.activation == "relu6" else (self.activation, [], "")
+            return cast(Tensor, kernel(x, *common, *activation))
         common = (*common, "add", 1.0, "relu" if self.activation == "relu" else None, [], None)
         if self.in_place:
             total = torch.ops.mkldnn._convolution_pointwise_.binary(summand, x, *common)

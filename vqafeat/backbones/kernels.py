@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vqafeat.video.frame_layout import FrameLayout
+from vqafeat.video.frame import FrameLayout
 
 _SAMPLES = 1024  # of one program
 _POSITIONS, _CHANNELS = 64, 64
@@ -22,10 +22,7 @@ _POSITIONS, _CHANNELS = 64, 64
 class CheckedKernel:
     """A kernel that replaces a plain function from its second call on, if its first result is equal.
 
-    Otherwise the plain function stays in use, with a warning.
-
-    Args:
-        tolerance: the largest difference, as a share of the largest value.
+    Otherwise the plain function stays in use, with a warning. `tolerance` is a share of the largest value.
     """
 
     def __init__(self, kernel: Callable[..., Tensor], plain: Callable[..., Tensor], tolerance: float) -> None:

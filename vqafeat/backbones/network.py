@@ -13,7 +13,7 @@ from vqafeat.backbones.feature_set import PRECISIONS, FeatureExtractor
 from vqafeat.backbones.fuse import fold_shortcut_bias, fused
 from vqafeat.backbones.views import FRAME_RULES, VIEWS
 from vqafeat.errors import ArgumentError
-from vqafeat.video.frame_layout import FrameLayout
+from vqafeat.video.frame import FrameLayout
 from vqafeat.video.rgb import Frames, to_rgb
 
 _POOL_TOLERANCE = 1e-5
@@ -21,11 +21,7 @@ _RUNS_BEFORE_GRAPH = 2  # in which cuDNN and the fused steps choose their kernel
 
 
 class Network:
-    """A network on a device, with all extractors that share its runs: they differ only in their taps.
-
-    Attributes:
-        plain_module: the network as published, before its steps were fused.
-    """
+    """A network on a device, with all extractors that share its runs: they differ only in their taps."""
 
     def __init__(self, extractors: Sequence[FeatureExtractor], device: torch.device) -> None:
         first = extractors[0]
@@ -33,15 +29,14 @@ class Network:
         self.backbone: Backbone = first.loaded.backbone
         self.view, self.frame_rule = VIEWS[first.name.view], FRAME_RULES[first.name.frames]
         self.clips, self.precision = first.clips, first.precision
-        if device.type == "cuda" and self.precision == "fp32":
-            # TF32 keeps 10 bits of 23, and is on by default for convolutions
-            torch.backends.cudnn.allow_tf32 = False
         self._taps = tuple(dict.fromkeys(tap for extractor in extractors for tap in extractor.variant.taps))
         layers = self.backbone.with_feature_layers(first.loaded.network, self._taps)
-        self.plain_module = layers.eval().requires_grad_(False)
+        self.plain_module = layers.eval().requires_grad_(False)  # as published, before steps are fused
         self.dtype: torch.dtype = getattr(torch, PRECISIONS[first.precision])
         self._format = torch.channels_last_3d if self.backbone.clips else torch.channels_last
         if device.type == "cuda" and self.precision == "fp32":
+            # TF32 keeps 10 bits of 23, and is on by default for convolutions
+            torch.backends.cudnn.allow_tf32 = False
             # cuDNN takes a third of the time there without tensor cores
             self._format = torch.contiguous_format
         self._module: nn.Module = fused(self.plain_module).to(device=device, dtype=self.dtype)

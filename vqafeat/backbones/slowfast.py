@@ -56,7 +56,7 @@ def _under(name: str, module: nn.Module) -> nn.Module:
 
 
 class FastPathway(nn.Module):
-    """The stages of the fast pathway, of which the last one can be kept."""
+    """The stages of the fast pathway; the map of the last one is kept."""
 
     def __init__(self, network: nn.Module, taps: tuple[str, ...] = ()) -> None:
         super().__init__()

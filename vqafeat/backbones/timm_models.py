@@ -19,32 +19,29 @@ from vqafeat.errors import ArgumentError, UnknownNameError, WeightsError
 from vqafeat.remote import is_offline
 
 # a vision transformer resizes its position embedding only if it is built for it; others have no such option
-_ANY_SIZE: tuple[dict[str, bool], ...] = (
-    {"dynamic_img_size": True, "dynamic_img_pad": True},
-    {"dynamic_img_size": True},
-    {},
-)
+_DYNAMIC = {"dynamic_img_size": True}
+_ANY_SIZE = ({**_DYNAMIC, "dynamic_img_pad": True}, _DYNAMIC)
 # what building or running a network raises if it gives no maps, or not at this size
 _FAILURES = (RuntimeError, AssertionError, AttributeError, ValueError, TypeError, IndexError)
 
 
-def _timm() -> Any:
+def imported_timm(needed_by: str = f"a backbone '{TIMM}…'", extra: str = "timm") -> Any:
+    """Return the module timm; its import takes a second."""
     if is_offline():
         os.environ["HF_HUB_OFFLINE"] = "1"  # timm's hub reads it when it is imported
     try:
-        import timm  # here, because it takes a second
+        import timm
     except ImportError as error:
-        problem = f"a backbone '{TIMM}…' is built by timm, which cannot be imported here ({error})"
-        raise WeightsError(f"{problem}; install it with `pip install 'vqafeat[timm]'`.") from error
+        problem = f"{needed_by} is built by timm, which cannot be imported here ({error})"
+        raise WeightsError(f"{problem}; install it with `pip install 'vqafeat[{extra}]'`.") from error
     return timm
 
 
 class TimmMaps(nn.Module):
     """The feature maps of a timm model for frames of any size.
 
-    Args:
-        maps: timm's feature network; it gives the maps of `taps`, in this order.
-        multiple: frames are padded by zeros, on the right and below, to multiples of it.
+    timm's feature network `maps` gives those of `taps`, in this order. Frames are padded by zeros, on the
+    right and below, to multiples of `multiple`.
     """
 
     is_traceable = False  # by torch.fx, which `fused` needs
@@ -74,7 +71,7 @@ class _Model:
 
     def build(self, **more: Any) -> nn.Module:
         """Return the whole network with random parameters; `more` are options of timm."""
-        network: nn.Module = _timm().create_model(self.name, **self.options, **more)
+        network: nn.Module = imported_timm().create_model(self.name, **self.options, **more)
         return network
 
     def with_feature_layers(self, network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
@@ -111,11 +108,11 @@ def _multiple(maps: nn.Module, steps: Sequence[int], channels: Sequence[int]) ->
 
 def _feature_network(model: str) -> tuple[dict[str, bool], Any]:
     """Return the options with which a model takes frames of any size, and its feature network."""
-    for options in _ANY_SIZE[:-1]:
+    for options in _ANY_SIZE:
         # a TypeError says that the network has no such option
         with suppress(TypeError):
-            return options, _timm().create_model(model, features_only=True, **options)
-    return _ANY_SIZE[-1], _timm().create_model(model, features_only=True)
+            return options, imported_timm().create_model(model, features_only=True, **options)
+    return {}, imported_timm().create_model(model, features_only=True)
 
 
 @cache
@@ -156,7 +153,7 @@ def timm_backbone(name: str) -> Backbone:
 
 def _pretrained_config(model: str) -> Any:
     """Return timm's configuration of a model with a tag; a name without its tag is refused."""
-    timm = _timm()
+    timm = imported_timm()
     architecture, _, tag = model.partition(".")
     if not timm.is_model(architecture):
         search = f"search with `vqafeat list backbones --timm '*{architecture[:6]}*'`"
@@ -170,7 +167,7 @@ def _pretrained_config(model: str) -> Any:
 
 def timm_models(pattern: str) -> Iterator[tuple[str, str]]:
     """Yield name and description of timm's models with weights whose names match a pattern such as conv*."""
-    timm = _timm()
+    timm = imported_timm()
     names = timm.list_models(pattern, pretrained=True) or timm.list_models(f"{pattern}.*", pretrained=True)
     if not names:
         raise ArgumentError(f"--timm is '{pattern}', which no model of timm matches; try '*{pattern}*'.")

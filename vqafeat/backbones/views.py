@@ -17,35 +17,22 @@ CUBE_SIDE = 112
 
 @dataclass(frozen=True)
 class View:
-    """What a network sees of a frame.
+    """What a network sees of a frame: one or more parts, whose rows are averaged."""
 
-    Attributes:
-        parts: (frame, channel, height, width) → the parts that the network sees, at the same positions in
-            all frames; its rows for the parts are averaged.
-        size: (height, width) of a frame → that of a part.
-        described: for the identity.
-        is_whole: whether the only part is the frame itself.
-    """
-
+    # (frame, channel, height, width) → the parts, at the same positions in all frames
     parts: "Callable[[Tensor], list[Tensor]]"
-    size: Callable[[int, int], tuple[int, int]]
-    described: str
-    is_whole: bool = False
+    size: Callable[[int, int], tuple[int, int]]  # (height, width) of a frame → that of a part
+    described: str  # for the identity
+    is_whole: bool = False  # whether the only part is the frame itself
 
 
 @dataclass(frozen=True)
 class FrameRule:
-    """Which frames a network sees.
+    """Which frames a network sees."""
 
-    Attributes:
-        frame_indices: number of frames of a video → increasing indices; None for every frame.
-        described: for the identity.
-        stride: of a network's clips. At 1 it sees the clips that it sees under every rule, and its rows are
-            those around the rule's frames.
-    """
-
-    frame_indices: Callable[[int], list[int]] | None
-    described: str
+    frame_indices: Callable[[int], list[int]] | None  # number of frames → increasing indices; None for all
+    described: str  # for the identity
+    # of the frames in clips; at 1, clips are those of consecutive frames, and rows those around the indices
     stride: int = 1
 
 

@@ -80,20 +80,13 @@ def unwrap_state_dict(saved: object, source: str) -> Mapping[str, Tensor]:
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A backbone with weights.
-
-    Attributes:
-        network: the whole network, in eval mode.
-        weights: their source, in words.
-        weights_sha256: digest of all tensors that features of any variant depend on, not of a file.
-        trained_variant: whose normalisation they were trained with; None if that does not show.
-    """
+    """A backbone with weights."""
 
     backbone: Backbone
-    network: nn.Module
-    weights: str
-    weights_sha256: str
-    trained_variant: str | None = None
+    network: nn.Module  # the whole network, in eval mode
+    weights: str  # their source, in words
+    weights_sha256: str  # of all tensors that features of any variant depend on, not of a file
+    trained_variant: str | None = None  # by whose normalisation they were trained; None if unknown
 
 
 def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
@@ -124,7 +117,7 @@ def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
 
 
 def _remember(path: Path, digest: str) -> None:
-    """Note in the cache where a file of weights is, by the digest of its tensors and its own."""
+    """Note in the cache where a file of weights is, under the digest of its tensors and that of the file."""
     # without a note, the file has to be named again
     with suppress(OSError):
         note, where = cache_folder("weights") / digest, str(path.absolute())

@@ -2,8 +2,9 @@
 
 import tempfile
 import weakref
-from collections import OrderedDict, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,10 +28,7 @@ Result = TypeVar("Result")
 
 
 class SpillBuffer:
-    """The rows of one feature set of one video; when they are many, they move to an unnamed file in `folder`.
-
-    The folder has to be on a disk and not in memory.
-    """
+    """The rows of one feature set of one video; many rows move to an unnamed file in `folder`, on a disk."""
 
     def __init__(self, folder: Path | None) -> None:
         directory = None if folder is None else str(folder)
@@ -55,32 +53,21 @@ class SpillBuffer:
 class FeatureBuffer:
     """The rows of one video from one network, in the order of its frames.
 
-    Args:
-        dtypes: feature set → type of its rows; others that the network computes are dropped.
-
-    Attributes:
-        frames: the frame of each row.
-        waiting: frames that were added to a batch and have no row yet.
-        error: why the network cannot take the video; no frame is added any more.
+    Rows of feature sets without an entry in `dtypes` are dropped.
     """
 
     def __init__(self, dtypes: Mapping[str, torch.dtype], folder: Path | None = None) -> None:
-        self._dtypes = dtypes
+        self.dtypes = dtypes
         self._on_device: list[Rows] = []
         self._count = 0
         self._buffers = {name: SpillBuffer(folder) for name in dtypes}
-        self.frames: list[int] = []
-        self.waiting = 0
-        self.error: VideoError | None = None
-
-    @property
-    def feature_sets(self) -> tuple[str, ...]:
-        """The feature sets of the rows."""
-        return tuple(self._dtypes)
+        self.frames: list[int] = []  # of each row
+        self.waiting = 0  # frames that were added to a batch and have no row yet
+        self.error: VideoError | None = None  # why the network takes no further frame of the video
 
     def add(self, rows: Rows) -> None:
-        """Append rows; those on a GPU are fetched many at a time, because each time waits for it."""
-        kept = {name: rows[name].to(dtype) for name, dtype in self._dtypes.items()}
+        """Append rows; those on a GPU are fetched many at a time, because each fetch waits for the GPU."""
+        kept = {name: rows[name].to(dtype) for name, dtype in self.dtypes.items()}
         first = next(iter(kept.values()))
         self._on_device.append(kept)
         self._count += len(first)
@@ -99,28 +86,8 @@ class FeatureBuffer:
         return {name: buffer.array() for name, buffer in self._buffers.items()}
 
 
-class InputMemories:
-    """Memory for the batches of a network, for the sizes that were used last."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._by_size: OrderedDict[tuple[Size, int], InputMemory] = OrderedDict()
-
-    def of(self, size: Size, frames: int) -> InputMemory:
-        """Return the memory for a number of frames of a (height, width)."""
-        memory = self._by_size.setdefault((size, frames), InputMemory(self._network, frames))
-        self._by_size.move_to_end((size, frames))
-        while len(self._by_size) > SIZES_KEPT:
-            self._by_size.popitem(last=False)
-        return memory
-
-    def clear(self) -> None:
-        """Give all memory back."""
-        self._by_size.clear()
-
-
 def unless_out_of_memory(compute: Callable[[], Result]) -> Result | None:
-    """Return the result, or None where the device had not enough memory for it."""
+    """Return the result, or None if the device ran out of memory."""
     try:
         return compute()
     except torch.OutOfMemoryError:
@@ -133,14 +100,13 @@ class FrameBatcher:
     """Runs frames of equal size, of one or more videos, through a network together.
 
     All batches of a size have equally many frames, so that the rows of a frame do not depend on how many
-    came with it. At a size of one, every frame is computed alone.
-
-    Args:
-        size_for: (height, width) → frames of a batch; halved whenever the device runs out of memory.
+    came with it: `size_for(height, width)`, halved whenever the device runs out of memory.
     """
 
     def __init__(self, network: Network, size_for: Callable[[int, int], int]) -> None:
-        self.network, self._size_for, self.memories = network, size_for, InputMemories(network)
+        self.network, self._size_for = network, size_for
+        # (height, width), frames → memory for a batch, kept for the sizes that were used last
+        self.memories = lru_cache(SIZES_KEPT)(lambda size, frames: InputMemory(network, frames))
         self._sizes: dict[Size, int] = {}
         self._pending: defaultdict[Size, deque[tuple[FeatureBuffer, Frames]]] = defaultdict(deque)
 
@@ -164,7 +130,7 @@ class FrameBatcher:
         batch = _first_frames(pending, whole)
         rows = unless_out_of_memory(lambda: self._rows(size, batch))
         if rows is None:
-            self.memories.clear()
+            self.memories.cache_clear()
             if whole > 1:
                 self._sizes[size] = whole // 2
                 pending.extendleft(reversed(batch))
@@ -181,7 +147,7 @@ class FrameBatcher:
     def _rows(self, size: Size, batch: list[tuple[FeatureBuffer, Frames]]) -> Rows:
         if self._sizes[size] == 1:
             return self.network.rows(self.network.inputs(batch[0][1]))
-        memory, start = self.memories.of(size, self._sizes[size]), 0
+        memory, start = self.memories(size, self._sizes[size]), 0
         for _, frames in batch:
             memory.put(start, frames)
             start += len(frames)
@@ -209,7 +175,7 @@ def _out_of_memory(network: Network, what: str) -> VideoError:
 
 
 class FrameCollector:
-    """Adds the frames of a video that the network sees to the batches; None for `frame_indices` is all."""
+    """Adds the frames that a network sees to its batches: those of `frame_indices`, or all if it is None."""
 
     def __init__(self, batcher: FrameBatcher, buffer: FeatureBuffer, frame_indices: list[int] | None) -> None:
         self._buffer, self._batcher = buffer, batcher
@@ -233,21 +199,15 @@ class FrameCollector:
 class ClipBatcher:
     """Cuts a video into the blocks that a temporal network sees; it holds at most one block of frames.
 
-    Args:
-        memories: of the network, shared by all videos.
-        frame_indices: the frames that get a row each, from the block around them; None for all rows.
+    Each of `frame_indices` gets the row of the block around it; without them, all rows are kept.
     """
 
     def __init__(
-        self,
-        network: Network,
-        buffer: FeatureBuffer,
-        memories: InputMemories,
-        frame_indices: list[int] | None = None,
+        self, batcher: FrameBatcher, buffer: FeatureBuffer, frame_indices: list[int] | None = None
     ) -> None:
-        assert network.clips is not None
-        self._buffer, self._network, self._memories = buffer, network, memories
-        self._rule: ClipRule = network.clips
+        assert batcher.network.clips is not None
+        self._buffer, self._network, self._memories = buffer, batcher.network, batcher.memories
+        self._rule: ClipRule = batcher.network.clips
         self._selected = frame_indices
         self._held: deque[Frames] = deque(maxlen=self._rule.window)
         self._count = 0
@@ -279,7 +239,7 @@ class ClipBatcher:
         seen = [self._held[position] for position in self._rule.input_indices(length)]
         rows = unless_out_of_memory(lambda: self._rows(joined(seen)))
         if rows is None:
-            self._memories.clear()
+            self._memories.cache_clear()
             height, width = seen[0].size
             what = f"a clip of {len(seen)} frames of {width}x{height}"
             self._buffer.error = _out_of_memory(self._network, what)
@@ -291,6 +251,6 @@ class ClipBatcher:
     def _rows(self, frames: Frames) -> Rows:
         if self._network.device.type == "cpu":
             return self._network.rows(self._network.inputs(frames))
-        memory = self._memories.of(frames.size, len(frames))
+        memory = self._memories(frames.size, len(frames))
         memory.put(0, frames)
         return memory.rows()

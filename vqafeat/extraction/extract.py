@@ -1,6 +1,5 @@
 """Stage 1: decode each video of a data set once and store the features of its frames."""
 
-import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset, locate_videos
 from vqafeat.datasets.dataset import times_problem
 from vqafeat.errors import ArgumentError, DatasetError, VideoError
-from vqafeat.extraction.pipeline import Pipeline, Resources, VideoState, VideoTask
+from vqafeat.extraction.pipeline import Pipeline, Resources, VideoState, VideoTask, default_workers
 from vqafeat.extraction.prefetch import Prefetcher
 from vqafeat.extraction.results import ExtractionSummary, FailureLog, Progress, Tally
 from vqafeat.registry import install_plugins, pickled_plugins
@@ -77,7 +76,7 @@ def extract_features(
     resources: Resources | None = None,
     devices: Sequence[str | torch.device] | None = None,
     cluster: ClusterOptions | None = None,
-    missing: Sequence[str] = (),
+    whole: Dataset | None = None,
     progress: Progress | None = None,
 ) -> ExtractionSummary:
     """Extract the feature sets of every video that the store does not hold completely yet.
@@ -94,7 +93,8 @@ def extract_features(
         resources: of each process that runs networks.
         devices: of this machine, such as `cuda:0`, that share the videos; None for that of `resources`.
         cluster: the Ray cluster whose machines extract.
-        missing: videos that are not in `dataset` because their file was not found, for the failure log.
+        whole: the data set before videos without a file were left out. The store gets all labels, and the
+            failure log the videos that were left out.
 
     Raises:
         IdentityError: the store holds one of the feature sets under another identity; no video was read.
@@ -107,14 +107,17 @@ def extract_features(
     build = _builder(feature_sets, weights or {}, dtype, precision, several)
     extractors = build()
     if not isinstance(store, FeatureStore):
-        store = FeatureStore.create(store_path(parse_path(store), dataset.name), dataset)
+        store = FeatureStore.create(store_path(parse_path(store), dataset.name), whole or dataset)
     with store.exclusive():
         for extractor in extractors:
             store.add_feature_set(extractor.feature_set, extractor.identity)
         names = [extractor.feature_set for extractor in extractors]
-        attempted = [*missing, *(video.name for video in dataset.videos)]
-        log = FailureLog(failure_log_path(store.path), attempted, names)
-        tally = _tally(log, missing, progress)
+        attempted = [video.name for video in (whole or dataset).videos]
+        tally = Tally(FailureLog(failure_log_path(store.path), attempted, names), progress)
+        located = {video.name for video in dataset.videos}
+        for name in (name for name in attempted if name not in located):
+            error = VideoError("missing", f"'{name}' was not found below the root of the data set.")
+            tally.add(ExtractionSummary.failed(name, "", error))
         tasks = pending_tasks(dataset, store, extractors, tally)
         if cluster is not None:
             from vqafeat.extraction.ray_backend import extract_on_ray
@@ -147,13 +150,11 @@ def _resources(
         raise ArgumentError("devices is empty; name at least one, such as cpu.")
     if cluster is not None:  # this machine need not have a GPU
         device = torch.device(cluster.device_name)
-    elif given is not None and not devices:
-        device = given.device
-    else:
+    elif devices or given is None:
         device = device_named(str(devices[0]) if devices else None)
-    if given is not None:
-        return replace(given, device=device)
-    return Resources(device, workers=2 if device.type == "cpu" else len(os.sched_getaffinity(0)))
+    else:
+        device = given.device
+    return replace(given, device=device) if given else Resources(device, default_workers(device))
 
 
 def _builder(
@@ -177,14 +178,6 @@ def _builder(
     return partial(build_extractors, names, dict(weights), dtype, precision)
 
 
-def _tally(log: FailureLog, missing: Sequence[str], progress: Progress | None) -> Tally:
-    tally = Tally(log, progress)
-    for name in missing:
-        error = VideoError("missing", f"'{name}' was not found below the root of the data set.")
-        tally.add(ExtractionSummary.failed(name, "", error))
-    return tally
-
-
 def pending_tasks(
     dataset: Dataset, store: FeatureStore, extractors: Sequence[FeatureExtractor], tally: Tally
 ) -> Iterator[VideoTask]:
@@ -205,7 +198,7 @@ def pending_tasks(
 
 
 def pending_feature_sets(store: FeatureStore, task: VideoTask) -> tuple[str, ...]:
-    """Return those of a task's feature sets whose rows of this very file are not stored completely."""
+    """Return the feature sets of a task that the store does not hold completely for this very file."""
     source = store.source(task.name)
     if source is None or not _is_same_file(task, source):
         return task.feature_sets

@@ -15,6 +15,7 @@ from vqafeat.backbones import BACKBONES
 from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.label_readers import mat5_contents
 from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.io import file_sha256
 from vqafeat.remote import StorePath
 from vqafeat.store import FeatureStore
 from vqafeat.store.export import FUSED_ENDING, MDTVSFA_ENDING, VSFA_ENDING
@@ -80,12 +81,9 @@ def _released_files(folder: Path) -> tuple[str, dict[int, Path]]:
 def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore | StorePath) -> ImportSummary:
     """Import a folder of released features, in the precision in which they were saved.
 
-    VSFA's become `resnet50`, those of Li et al. `iqa-resnet50` and `slowfast-fast`.
-
-    Args:
-        store: if it is a path, the store is made there once nothing more is refused.
-        dataset: from `vsfa_dataset`, or a published one whose label list has the folder's order; the folder's
-            scores have to be its MOS.
+    VSFA's become `resnet50`, those of Li et al. `iqa-resnet50` and `slowfast-fast`. The data set is that of
+    `vsfa_dataset`, or a published one whose label list has the folder's order, and its scores as MOS. A store
+    at a path is made once nothing more is refused.
     """
     ending, paths = _released_files(folder)
     known = dict(enumerate(dataset.videos))
@@ -101,10 +99,10 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore | StorePath)
         hint = "name the label list of the features by --labels, or give --dataset another name"
         raise DatasetError(f"{problem} in {dataset.label_list} (first: {wrong[:3]}); {hint}.")
     width = _checked_width(list(paths.values()), _RELEASED[ending])
-    digests = (sha256(path.read_bytes()).hexdigest() for path in paths.values())
-    digest = sha256("".join(digests).encode()).hexdigest()
+    digest = sha256("".join(map(file_sha256, paths.values())).encode()).hexdigest()
     store, summaries = _created(store, dataset), list[ImportSummary]()
     for feature_set, columns, tap, frame_rule in _RELEASED[ending]:
+        rows = ((known[index].name, _loaded(path)[:, columns]) for index, path in paths.items())
         identity = _identity(
             feature_set,
             digest,
@@ -114,7 +112,6 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore | StorePath)
             channels=len(range(width)[columns]),
             origin=f"import vsfa {folder.name}",
         )
-        rows = ((known[index].name, _loaded(path)[:, columns]) for index, path in paths.items())
         summaries.append(_import_rows(store, identity, rows))
     left_out = dict.fromkeys(video for summary in summaries for video in summary.left_out)
     names = FUSION_SIGN.join(summary.feature_set for summary in summaries)
@@ -130,9 +127,8 @@ def import_matrix(
 ) -> ImportSummary:
     """Import a (video, channel) matrix of a .mat file, in the order of the label list: one row a video.
 
-    Args:
-        store: if it is a path, the store is made there once nothing more is refused.
-        feature_set: without it, a network's name if the file's name and width agree on one, else the file's.
+    A store at a path is made once nothing more is refused. Without a name, the feature set is called as a
+    network if the file's name and width agree on one, else as the file.
     """
     matrix = read_matrix(path, key)
     feature_set = feature_set or _name_of_network(path.stem, matrix.shape[1]) or path.stem
@@ -143,7 +139,7 @@ def import_matrix(
         raise ArgumentError(f"--name '{feature_set}' holds + or @, which are reserved; choose another.")
     identity = _identity(
         feature_set,
-        sha256(path.read_bytes()).hexdigest(),
+        file_sha256(path),
         taps=(),
         pooling="one row a video",
         frame_rule="one row a video",

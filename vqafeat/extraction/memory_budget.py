@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vqafeat.backbones.network import Network
+from vqafeat.backbones.views import VIEWS
 from vqafeat.errors import VideoError
 from vqafeat.system import free_bytes
 
@@ -39,10 +40,8 @@ def free_on(device: torch.device) -> int:
 class MemoryBudget:
     """The part of a memory budget that is left for frames and feature maps.
 
-    Args:
-        total: bytes of the device; None for four fifths of what is free there.
-        workers: decoding processes, whose frames count if the device is the processor.
-        hardware_decoder: whether they decode on the device.
+    The budget is `total` bytes of the device, by default four fifths of what is free there. What the decoding
+    processes need counts if the device is the processor, or if they decode on it.
     """
 
     def __init__(
@@ -63,7 +62,10 @@ class MemoryBudget:
         if need > self._left:
             least, allowed = (self.total - self._left + need) / GIB, self.total / GIB
             needs = f"'{path}' of {width}x{height} needs about {least:.1f} GiB with '{largest.backbone.name}'"
-            hint = f"give --memory {math.ceil(least * 10) / 10 + 0.1:.1f}G or a smaller view (@short540)"
+            views = VIEWS["short540"], largest.view
+            short, seen = (math.prod(view.size(height, width)) for view in views)
+            hint = f"give --memory {math.ceil(least * 10) / 10 + 0.1:.1f}G"
+            hint += " or a smaller view (@short540)" if short < seen else ""
             raise VideoError("over-memory", f"{needs}, more than the {allowed:.1f} GiB allowed; {hint}.")
 
     def batch(self, network: Network, height: int, width: int, most: int | None) -> int:
@@ -79,15 +81,10 @@ def held_bytes(network: Network, height: int, width: int) -> int:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What one frame or clip takes.
+    """What one frame or clip takes."""
 
-    Attributes:
-        nbytes: inputs, feature maps, their pooling and the library's scratch space.
-        elements: of the largest tensor.
-    """
-
-    nbytes: int
-    elements: int
+    nbytes: int  # inputs, feature maps, their pooling and the library's scratch space
+    elements: int  # of the largest tensor
 
 
 def footprint(network: Network, height: int, width: int) -> Footprint:

@@ -11,15 +11,16 @@ from vqafeat.errors import ExtractionError
 from vqafeat.extraction.extract import WorkerSetup, extract_tasks
 from vqafeat.extraction.pipeline import VideoTask
 from vqafeat.extraction.results import ExtractionSummary, Tally
-from vqafeat.processes import Report, run_in_processes
 from vqafeat.remote import RemoteFile
-from vqafeat.system import device_named
+from vqafeat.system import Report, device_named, run_in_processes
 
 
 def extract_on_devices(
     tasks: Sequence[VideoTask], setup: WorkerSetup, devices: Sequence[str | torch.device], tally: Tally
 ) -> None:
     """Extract videos with one process on each device; the decoding processes are divided among them."""
+    if not tasks:
+        return
     used = [device_named(str(device)) for device in devices[: len(tasks)]]
     workers = max(1, setup.resources.workers // len(used))
     setups = [

@@ -1,8 +1,9 @@
 """Many videos through all networks, each in one decode pass: decoding processes first, then the networks."""
 
+import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -54,20 +55,12 @@ class ExtractedVideo:
 
 
 class VideoState:
-    """State of one video during extraction.
-
-    Args:
-        networks: those that extract the task's feature sets.
-        batchers: network → the batches of single frames for it, and the memory of its inputs.
-        frames: how many there are, if an earlier pass has counted them.
-        folder: where the rows of a long video are spilled.
-    """
+    """State of one video during extraction; `frames` is known if an earlier pass has counted them."""
 
     def __init__(
         self,
         task: VideoTask,
-        networks: Sequence[Network],
-        batchers: Mapping[Network, FrameBatcher],
+        batchers: Sequence[FrameBatcher],
         uploader: Uploader,
         budget: MemoryBudget,
         frames: int | None,
@@ -77,14 +70,13 @@ class VideoState:
         self.size: Size = (0, 0)  # (height, width), once a frame was seen
         self.ended = self.miscounted = False
         self.refused: dict[str, VideoError] = {}  # feature set → why its network does not take the video
-        self._networks, self._batchers, self._uploader = networks, batchers, uploader
-        self._budget, self._folder = budget, folder
+        self._batchers, self._uploader, self._budget, self._folder = batchers, uploader, budget, folder
         self._collectors: list[FrameCollector | ClipBatcher] = []  # empty once the last frame was seen
         self._buffers: list[FeatureBuffer] = []
         self._seconds: list[float] = []
         self._table: FrameTable | None = None
         self.error: VideoError | None = None  # why no feature set can be extracted
-        self._needs_count = any(network.frame_rule.frame_indices is not None for network in networks)
+        self._needs_count = any(item.network.frame_rule.frame_indices is not None for item in batchers)
 
     def decode_job(self, resources: "Resources") -> DecodeJob:
         """Return what its decoder has to do."""
@@ -114,7 +106,7 @@ class VideoState:
         features: dict[str, VideoFeatures] = {}
         for buffer in self._buffers:
             if buffer.error is not None:
-                self.refused |= dict.fromkeys(buffer.feature_sets, buffer.error)
+                self.refused |= dict.fromkeys(buffer.dtypes, buffer.error)
                 continue
             frame = np.asarray(buffer.frames, dtype=np.int32)
             for name, values in buffer.arrays().items():
@@ -165,31 +157,26 @@ class VideoState:
     def _begin(self, height: int, width: int) -> None:
         self.size = (height, width)
         accepted: list[Network] = []
-        for network in self._networks:
+        for batcher in self._batchers:
+            network = batcher.network
+            own = [item for item in network.extractors if item.feature_set in self.task.feature_sets]
             try:
                 self._check(network, accepted)
-                accepted.append(network)
             except VideoError as error:
-                names = (item.feature_set for item in network.extractors)
-                self.refused |= {name: error for name in names if name in self.task.feature_sets}
-        if not accepted and self.refusal is not None:
-            raise self.refusal
-        self._networks = accepted
-        for network in self._networks:
-            dtypes = {
-                item.feature_set: getattr(torch, str(item.dtype))
-                for item in network.extractors
-                if item.feature_set in self.task.feature_sets
-            }
-            buffer = FeatureBuffer(dtypes, self._folder)
-            self._buffers.append(buffer)
-            rule, batcher = network.frame_rule, self._batchers[network]
+                self.refused |= {item.feature_set: error for item in own}
+                continue
+            accepted.append(network)
+            dtypes = {item.feature_set: getattr(torch, str(item.dtype)) for item in own}
+            self._buffers.append(FeatureBuffer(dtypes, self._folder))
+            rule = network.frame_rule
             indices = None if rule.frame_indices is None else rule.frame_indices(self.frames or 0)
             if network.clips is None:
-                self._collectors.append(FrameCollector(batcher, buffer, indices))
+                self._collectors.append(FrameCollector(batcher, self._buffers[-1], indices))
             else:
                 around = indices if rule.stride == 1 else None
-                self._collectors.append(ClipBatcher(network, buffer, batcher.memories, around))
+                self._collectors.append(ClipBatcher(batcher, self._buffers[-1], around))
+        if not accepted and self.refusal is not None:
+            raise self.refusal
 
     def _check(self, network: Network, others: Sequence[Network]) -> None:
         """Refuse frames that are too small for a network, or too large for it next to the others."""
@@ -211,29 +198,25 @@ class VideoState:
         self._table = FrameTable(np.asarray(self._seconds, dtype=np.float64), end.source)
 
 
+def default_workers(device: torch.device) -> int:
+    """Return the number of decoding processes that a device needs: 2 for a CPU, one per core for a GPU."""
+    return 2 if device.type == "cpu" else len(os.sched_getaffinity(0))
+
+
 @dataclass(frozen=True)
 class Resources:
-    """What an extraction may use.
-
-    Attributes:
-        device: where the networks run.
-        workers: decoding processes; 0 decodes in this process, which a codec that crashes or hangs ends.
-        batch_frames: most frames that go through a network together in fp16 or bf16 on a GPU; None for as
-            many as fit. In fp32, and on a CPU, where it is fastest, each frame is computed alone, so that its
-            row depends on nothing else.
-        memory_bytes: of the device; None for four fifths of what is free.
-        timeout_seconds: how long decoding may stand still before a video counts as hung.
-        hardware_decoder: decode on the GPU (NVDEC); its first frames are compared with the processor's.
-        limits: beyond which a video is refused.
-    """
+    """What an extraction may use."""
 
     device: torch.device = CPU
+    # decoding processes; with 0, this process decodes, and a codec can crash or hang it
     workers: int = 2
+    # most frames that go through a network together in fp16 or bf16 on a GPU; None for as many as fit. In
+    # fp32, and on a CPU, each frame is computed alone, so that its row depends on nothing else.
     batch_frames: int | None = None
-    memory_bytes: int | None = None
-    timeout_seconds: float = 120.0
-    hardware_decoder: bool = False
-    limits: DecodeLimits = field(default_factory=DecodeLimits)
+    memory_bytes: int | None = None  # of the device; None for four fifths of what is free
+    timeout_seconds: float = 120.0  # how long decoding may stand still before a video counts as hung
+    hardware_decoder: bool = False  # decode on the GPU (NVDEC), and compare the first frames with the CPU's
+    limits: DecodeLimits = field(default_factory=DecodeLimits)  # beyond which a video is refused
 
     def __post_init__(self) -> None:
         if self.workers < 0:
@@ -247,9 +230,7 @@ class Resources:
 class Pipeline(ExitStack):
     """Networks on a device, and the decoding processes that feed them; a context for any number of videos.
 
-    Args:
-        on_frames: called with the number of frames that were decoded, for progress.
-        folder: where the rows of long videos are spilled; unless it is local, the system's temporary folder.
+    `on_frames` gets numbers of decoded frames. Rows of long videos are spilled to `folder` if it is local.
     """
 
     def __init__(
@@ -260,16 +241,12 @@ class Pipeline(ExitStack):
         folder: StorePath | None = None,
     ) -> None:
         super().__init__()
-        self._resources = resources or Resources()
-        device, workers = self._resources.device, self._resources.workers
+        resources = self._resources = resources or Resources()
+        device, workers = resources.device, resources.workers
         self._on_frames, self._folder = on_frames, folder if isinstance(folder, Path) else None
-        self._networks = shared_networks(extractors, device)
-        self._budget = MemoryBudget(
-            self._resources.memory_bytes, device, workers, self._resources.hardware_decoder
-        )
-        self._batchers = {
-            network: FrameBatcher(network, partial(self._batch_size, network)) for network in self._networks
-        }
+        networks = shared_networks(extractors, device)
+        self._budget = MemoryBudget(resources.memory_bytes, device, workers, resources.hardware_decoder)
+        self._batchers = [FrameBatcher(network, partial(self._batch_size, network)) for network in networks]
         self._uploader = Uploader(device)
         self.callback(self._uploader.close)
         if device.type == "cuda":
@@ -277,9 +254,8 @@ class Pipeline(ExitStack):
             # each launch gives the interpreter's lock up, and would wait 5 ms for the thread that writes
             self.callback(sys.setswitchinterval, sys.getswitchinterval())
             sys.setswitchinterval(SWITCH_SECONDS)
-        self._pool: DecodePool[VideoState] | None = None
-        if workers:
-            self._pool = DecodePool(workers, self._resources.timeout_seconds)
+        self._pool = DecodePool[VideoState](workers, resources.timeout_seconds) if workers else None
+        if self._pool is not None:
             self.callback(self._pool.close)
 
     @property
@@ -308,7 +284,7 @@ class Pipeline(ExitStack):
                 in_work.remove(video)
                 again.append(self._begin(video.task, video.frames))
             if video.ended and not any(other.size == video.size and not other.ended for other in in_work):
-                for batcher in self._batchers.values():
+                for batcher in self._batchers:
                     batcher.flush(video.size)
             for done in [other for other in in_work if other.done]:
                 in_work.remove(done)
@@ -327,12 +303,12 @@ class Pipeline(ExitStack):
 
     def _begin(self, task: VideoTask, frames: int | None = None) -> VideoState:
         required = set(task.feature_sets)
-        networks = [
-            network
-            for network in self._networks
-            if not required.isdisjoint(item.feature_set for item in network.extractors)
+        batchers = [
+            batcher
+            for batcher in self._batchers
+            if not required.isdisjoint(item.feature_set for item in batcher.network.extractors)
         ]
-        return VideoState(task, networks, self._batchers, self._uploader, self._budget, frames, self._folder)
+        return VideoState(task, batchers, self._uploader, self._budget, frames, self._folder)
 
     def _batch_size(self, network: Network, height: int, width: int) -> int:
         if self._resources.device.type == "cpu" or network.precision == "fp32":

@@ -17,12 +17,9 @@ from vqafeat.store.lock import try_lock
 
 
 class Prefetcher(ExitStack):
-    """Iterates over tasks; those of remote videos come when a local copy of the video is complete.
+    """Iterates over tasks; those of remote videos come when a local copy is complete, in any order.
 
-    Args:
-        tasks: those of remote videos may come in another order.
-        ahead: how many copies are made before they are requested.
-        failed: called for each video that cannot be fetched; its task is left out.
+    Up to `ahead` copies are made ahead of the iteration. `failed` gets each video that cannot be fetched.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ from vqafeat.extraction.pipeline import VideoTask
 from vqafeat.extraction.results import ExtractionSummary, Tally
 from vqafeat.remote import RemoteFile
 from vqafeat.store import remove_partial_files_after_workers
-from vqafeat.video.files import stated_samples
+from vqafeat.video.files import stated_frames
 
 WORKER_DIED = "worker-died"
 _POLL_SECONDS = 1.0
@@ -53,7 +53,8 @@ def estimate_costs(tasks: Sequence[VideoTask]) -> list[int]:
         if isinstance(task.path, RemoteFile):
             return task.path.size_bytes
         try:
-            return stated_samples(task.path, task.raw)
+            frames, pixels = stated_frames(task.path, task.raw)
+            return max(1, frames * pixels)
         except VideoError:
             return 0  # the worker that decodes it reports why
 

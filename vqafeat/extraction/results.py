@@ -18,32 +18,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Failure:
-    """A video that could not be extracted; one line of the failure log.
-
-    Attributes:
-        feature_sets: those whose networks refuse the video; others are stored. Empty if no frame is readable.
-    """
+    """A video that could not be extracted; one line of the failure log."""
 
     video: str
     path: str
     kind: str
     message: str
+    # those whose networks refuse the video, while others are stored; empty if no frame is readable
     feature_sets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ExtractionSummary:
-    """How many videos were extracted and skipped, which ones failed, and how many frames were decoded.
-
-    Attributes:
-        bad_times: extracted videos whose frames have no usable times, and why.
-    """
+    """How many videos were extracted and skipped, which ones failed, and how many frames were decoded."""
 
     extracted: int = 0
     skipped: int = 0
     failures: tuple[Failure, ...] = ()
     frames: int = 0
-    bad_times: tuple[str, ...] = ()
+    bad_times: tuple[str, ...] = ()  # extracted videos whose frames have no usable times, and why
 
     @property
     def times_note(self) -> str:

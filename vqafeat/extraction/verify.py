@@ -25,18 +25,12 @@ from vqafeat.store import FeatureStore, problems, store_key, store_path
 
 @dataclass(frozen=True)
 class Comparison:
-    """The stored features of a video compared with those that its file gives now.
-
-    Attributes:
-        difference: the largest one, divided by the largest stored value; infinite where frames or the number
-            of rows differ.
-        tolerance: the largest difference that passes.
-    """
+    """The stored features of a video compared with those that its file gives now."""
 
     video: str
     feature_set: str
-    difference: float
-    tolerance: float
+    difference: float  # the largest, divided by the largest stored value; infinite if frames or rows differ
+    tolerance: float  # the largest difference that passes
 
     def __post_init__(self) -> None:
         if not self.tolerance >= 0:

@@ -15,8 +15,7 @@ from vqafeat.errors import TrainingError
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.images import PairBatch
 from vqafeat.pretraining.network import PairLoss, QualityNetwork, pair_loss
-from vqafeat.processes import STOPPING_SECONDS, Report, run_in_processes
-from vqafeat.system import full_float32
+from vqafeat.system import STOPPING_SECONDS, Report, full_float32, run_in_processes
 
 # the others wait while the first process validates; a process that ends is noticed by the parent process
 _LONGEST_WAIT = timedelta(days=30)

@@ -13,8 +13,7 @@ import numpy.typing as npt
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
 from vqafeat.video.files import count_packets, file_fingerprint
-from vqafeat.video.frame import DecodeLimits, Frame
-from vqafeat.video.frame_layout import FrameLayout
+from vqafeat.video.frame import DecodeLimits, Frame, FrameLayout
 from vqafeat.video.reader import VideoReader
 
 CHUNK_BYTES = 8 << 20  # large enough that messages cost nothing, small enough that the first arrives soon
@@ -27,17 +26,12 @@ NextBuffer = Callable[[int], tuple[int, Buffer]]
 
 @dataclass(frozen=True)
 class DecodeJob:
-    """A video to decode.
-
-    Attributes:
-        count_frames: first send the number of packets in the container, from which that of frames may differ.
-        hardware: device that decodes, as `cuda:1` (NVDEC); None for the processor.
-    """
+    """A video to decode."""
 
     path: Path
     raw: RawGeometry | None = None
-    count_frames: bool = False
-    hardware: str | None = None
+    count_frames: bool = False  # first send the number of packets, which can differ from that of frames
+    hardware: str | None = None  # device that decodes, as `cuda:1` (NVDEC); None for the processor
     limits: DecodeLimits = field(default_factory=DecodeLimits)
 
 

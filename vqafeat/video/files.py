@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from contextlib import suppress
 from hashlib import file_digest
-from math import ceil, prod
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,6 @@ def stated_frames(path: Path, raw: RawGeometry | None = None) -> tuple[int, int]
         seconds = duration_seconds(stream) or (container.duration or 0) / av.time_base
         frames = stream.frames or round(seconds * float(stream.average_rate or stream.guessed_rate or 25))
         return frames, stream.codec_context.width * stream.codec_context.height
-
-
-def stated_samples(path: Path, raw: RawGeometry | None = None) -> int:
-    """Return frames × pixels by the header; at least 1."""
-    return max(1, prod(stated_frames(path, raw)))
 
 
 def mean_frames(dataset: Dataset) -> float:

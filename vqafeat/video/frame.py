@@ -1,7 +1,9 @@
 """One decoded frame: the layout of its bytes, its orientation, and its conversion to RGB."""
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import atan2, degrees, hypot
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +14,28 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from vqafeat.errors import ArgumentError, VideoError
-from vqafeat.video.frame_layout import COEFFICIENTS, FrameLayout, orientation_of
 from vqafeat.video.iso_media import Cropping
 
 FFMPEG_MAX_PIXELS = 2**31 - 1
+HARDWARE_FORMAT = "nv12"  # NVDEC's 8-bit 4:2:0: the same samples, U and V in turn
+PLANAR_FORMATS = ("yuv420p", "yuvj420p")
+FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
+COLOUR_MATRICES = {0: "GBR", 8: "YCgCo", 10: "BT.2020 constant luminance", 11: "SMPTE 2085", 14: "ICtCp"}
+# swscale's coefficients of Cr→R, Cb→B, Cb→G, Cr→G in 1/65536, by FFmpeg's number of the colour matrix
+COEFFICIENTS = {
+    1: (117489, 138438, 13975, 34925),  # BT.709
+    2: (104597, 132201, 25675, 53279),  # not stated: BT.601
+    5: (104597, 132201, 25675, 53279),  # BT.470 BG
+    6: (104597, 132201, 25675, 53279),  # SMPTE 170M
+}
 
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """The largest video that is decoded.
+    """The largest video that is decoded."""
 
-    Attributes:
-        max_pixels: of a frame, width times height; by default twice 8K.
-        max_frames: of a video; by default nine hours at 60 frames a second.
-    """
-
-    max_pixels: int = 1 << 26
-    max_frames: int = 2_000_000
+    max_pixels: int = 1 << 26  # of a frame, width times height: twice 8K
+    max_frames: int = 2_000_000  # of a video: nine hours at 60 frames a second
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_pixels <= FFMPEG_MAX_PIXELS:
@@ -39,9 +46,9 @@ class DecodeLimits:
     def check_size(self, path: Path, width: int, height: int) -> None:
         """Raise VideoError if frames are larger than allowed."""
         if (pixels := width * height) > self.max_pixels:
-            allowed, hint = f"{self.max_pixels} pixels allowed", f"give --max-pixels {pixels}"
-            problem = f"has frames of {width}x{height}, more than the {allowed}; if that is right, {hint}"
-            raise VideoError("too-large", f"'{path}' {problem}.")
+            problem = f"has frames of {width}x{height}, more than the {self.max_pixels} pixels allowed"
+            hint = f"if that is right, give --max-pixels {pixels}"
+            raise VideoError("too-large", f"'{path}' {problem}; {hint}.")
 
     def check_count(self, path: Path, frames: int) -> None:
         """Raise VideoError if there are more frames than allowed."""
@@ -50,24 +57,58 @@ class DecodeLimits:
             raise VideoError("too-long", message)
 
 
-HARDWARE_FORMAT = "nv12"  # NVDEC's 8-bit 4:2:0: the same samples, U and V in turn
-PLANAR_FORMATS = ("yuv420p", "yuvj420p")
-FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
-COLOUR_MATRICES = {0: "GBR", 8: "YCgCo", 10: "BT.2020 constant luminance", 11: "SMPTE 2085", 14: "ICtCp"}
+@dataclass(frozen=True)
+class FrameLayout:
+    """The bytes of one frame."""
+
+    width: int  # as coded, in samples
+    height: int
+    planes: bool  # Y, U and V of 8-bit 4:2:0, one after the other; else packed RGB
+    matrix: int  # FFmpeg's number of the colour matrix, for planes
+    full_range: bool  # luma from 0 to 255, not 16 to 235, for planes
+    quarter_turns: int  # counter-clockwise, before the frame is shown
+    mirrored: bool = False  # left and right are swapped before the turns
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height) < 1:
+            raise ArgumentError(f"a frame of {self.width}x{self.height} has no samples.")
+        if self.planes and (self.width % 2 or self.height % 2 or self.matrix not in COEFFICIENTS):
+            raise ArgumentError(
+                f"planes of {self.width}x{self.height} with matrix {self.matrix} have no exact conversion."
+            )
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of a frame."""
+        return self.width * self.height * 3 // (2 if self.planes else 1)
+
+    @property
+    def is_upright_planes(self) -> bool:
+        """Whether frames are planes that are neither turned nor mirrored."""
+        return self.planes and not self.quarter_turns and not self.mirrored
+
+    @property
+    def coefficients(self) -> tuple[int, int, int, int]:
+        """swscale's factors of V→R, U→B, U→G and V→G in 1/8192, for planes."""
+        scale = 224 / 255 if self.full_range else 1.0
+        red_v, blue_u, green_u, green_v = (
+            (int(coefficient * scale) + 4) >> 3 for coefficient in COEFFICIENTS[self.matrix]
+        )
+        return red_v, blue_u, green_u, green_v
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """(width, height) after the rotation."""
+        return (self.height, self.width) if self.quarter_turns % 2 else (self.width, self.height)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded frame, valid until the next one is requested.
+    """One decoded frame, valid until the next one is requested."""
 
-    Attributes:
-        index: among the decoded frames, from 0.
-        layout: of the bytes that `write_to` writes.
-    """
-
-    index: int
+    index: int  # among the decoded frames, from 0
     seconds: float
-    layout: FrameLayout
+    layout: FrameLayout  # of the bytes that `write_to` writes
     picture: VideoFrame
 
     @property
@@ -99,20 +140,34 @@ class Frame:
 
 def layout_of(picture: VideoFrame, from_hardware: bool = False) -> FrameLayout:
     """Return how a picture is passed on: planes if their exact conversion is known, else swscale's RGB."""
-    matrix, full_range = int(picture.colorspace), is_full_range(picture)
+    matrix = int(picture.colorspace)
+    full_range = int(picture.color_range) == FULL_RANGE or picture.format.name.startswith("yuvj")
     even = picture.width % 2 == 0 and picture.height % 2 == 0
     known = PLANAR_FORMATS + ((HARDWARE_FORMAT,) if from_hardware else ())
     top_down = all(plane.line_size > 0 for plane in picture.planes)
     planes = picture.format.name in known and even and top_down and matrix in COEFFICIENTS
-    turns, mirrored = orientation(picture)
+    # from the container, or from an SEI message of the stream
+    display: Any = picture.side_data.get("DISPLAYMATRIX")
+    turns, mirrored = (0, False) if display is None else orientation_of(struct.unpack("=9i", display))
     size = picture.width, picture.height
     return FrameLayout(*size, planes, matrix if planes else 0, full_range, turns, mirrored)
 
 
-def orientation(picture: VideoFrame) -> tuple[int, bool]:
-    """Return the quarter turns and the mirror of a picture's display matrix, from its container or SEI."""
-    matrix: Any = picture.side_data.get("DISPLAYMATRIX")
-    return orientation_of(struct.unpack("=9i", memoryview(matrix))) if matrix is not None else (0, False)
+def orientation_of(matrix: Sequence[int]) -> tuple[int, bool]:
+    """Return (quarter turns counter-clockwise, mirrored first) of a display matrix of nine numbers.
+
+    The rule is that of FFmpeg's command line (`ffmpeg_filter.c`, `configure_input_video_filter`); angles are
+    rounded to quarters.
+    """
+    a, b, _, c, d, *_ = matrix
+    first, second = hypot(a, c), hypot(b, d)
+    if not first or not second:
+        return 0, False
+    turns = round(degrees(atan2(b / second, a / first)) / 90) % 4  # clockwise
+    if turns % 2:
+        mirrored = c > 0 if turns == 1 else c < 0
+        return turns if mirrored else 4 - turns, mirrored
+    return 2 if d < 0 else 0, (a < 0) != (d < 0)
 
 
 def _converted(picture: VideoFrame) -> npt.NDArray[np.uint8]:
@@ -122,37 +177,32 @@ def _converted(picture: VideoFrame) -> npt.NDArray[np.uint8]:
         return rgb.to_ndarray().astype(np.uint8, copy=False)
     except (av.FFmpegError, OSError) as error:
         matrix = COLOUR_MATRICES.get(int(picture.colorspace), str(picture.colorspace))
-        raise VideoError(
-            "unsupported-colour",
-            f"frames in {picture.format.name} with the colour matrix {matrix} cannot be converted to RGB by "
-            "swscale; encode the video again with the matrix BT.709.",
-        ) from error
-
-
-def is_full_range(picture: VideoFrame) -> bool:
-    """Return whether luma is from 0 to 255, not from 16 to 235."""
-    return int(picture.color_range) == FULL_RANGE or picture.format.name.startswith("yuvj")
+        frames = f"frames in {picture.format.name} with the colour matrix {matrix}"
+        hint = "encode the video again with the matrix BT.709"
+        message = f"{frames} cannot be converted to RGB by swscale; {hint}."
+        raise VideoError("unsupported-colour", message) from error
 
 
 class CropFilter:
     """FFmpeg's exact crop filter, for cropping that a container states."""
 
     def __init__(self, cropping: Cropping) -> None:
-        self._cropping, self._graph = cropping, av.filter.Graph()
-        self._is_built = False
+        self._cropping = cropping
+        self._graph: av.filter.Graph | None = None
 
     def apply(self, picture: VideoFrame) -> VideoFrame:
         """Return the part of the picture that is shown."""
-        left, top, right, bottom = self._cropping.samples(picture.width, picture.height)
-        if not self._is_built:
-            size = f"{picture.width - left - right}:{picture.height - top - bottom}:{left}:{top}"
-            source = self._graph.add_buffer(
-                width=picture.width, height=picture.height, format=picture.format, time_base=picture.time_base
-            )
-            crop, sink = self._graph.add("crop", f"{size}:exact=1"), self._graph.add("buffersink")
-            source.link_to(crop)
-            crop.link_to(sink)
-            self._graph.configure()
-            self._is_built = True
+        if self._graph is None:
+            self._graph = self._built(picture)
         self._graph.vpush(picture)
         return self._graph.vpull()
+
+    def _built(self, picture: VideoFrame) -> av.filter.Graph:
+        left, top, right, bottom = self._cropping.samples(picture.width, picture.height)
+        size = f"{picture.width - left - right}:{picture.height - top - bottom}:{left}:{top}"
+        graph = av.filter.Graph()
+        source = graph.add_buffer(
+            width=picture.width, height=picture.height, format=picture.format, time_base=picture.time_base
+        )
+        graph.link_nodes(source, graph.add("crop", f"{size}:exact=1"), graph.add("buffersink")).configure()
+        return graph

@@ -1,36 +1,32 @@
 """Elements of Matroska and WebM: whether a file is cut, and the cropping of its picture."""
 
 from collections.abc import Iterator
-from io import BufferedReader
 
-from vqafeat.video.iso_media import MOST_HEADER_BYTES, Cropping
+from vqafeat.video.iso_media import Cropping, FileBytes
 
 _SEGMENT, _CLUSTER, _SEEK_HEAD, _TRACKS = 0x18538067, 0x1F43B675, 0x114D9B74, 0x1654AE6B
 _UNKNOWN_SIZE = -1
 
 
-def cut_reason(file: BufferedReader, size: int) -> str | None:
+def cut_reason(data: FileBytes) -> str | None:
     """Return what is missing from a Matroska or WebM file, or None."""
-    at, parents = 0, {_SEGMENT, _CLUSTER}
-    segment = 0
-    while at < size:
-        file.seek(at)
-        element = _ebml_header(file.read(12))
+    at = segment = 0
+    while at < data.size:
+        element = _ebml_header(data[at : at + 12])
         if element is None:
-            return f"it ends in the middle of an element's header, at byte {size}"
+            return f"it ends in the middle of an element's header, at byte {data.size}"
         kind, length, header = element
         content = at + header
-        if length != _UNKNOWN_SIZE and content + length > size:
-            return f"an element ends at byte {content + length} of {size}"
+        if length != _UNKNOWN_SIZE and content + length > data.size:
+            return f"an element ends at byte {content + length} of {data.size}"
         if kind == _SEGMENT:
             segment = content
         if kind == _SEEK_HEAD and length != _UNKNOWN_SIZE:
-            file.seek(content)
-            last = max(_seek_positions(file.read(min(length, MOST_HEADER_BYTES))), default=0)
-            if segment + last >= size:
-                return f"its index states an element at byte {segment + last} of {size}"
+            last = max(_seek_positions(data[content : content + length]), default=0)
+            if segment + last >= data.size:
+                return f"its index states an element at byte {segment + last} of {data.size}"
         # a segment is entered; a cluster only if it does not state its size
-        enter = kind == _SEGMENT or (kind in parents and length == _UNKNOWN_SIZE)
+        enter = kind == _SEGMENT or (kind == _CLUSTER and length == _UNKNOWN_SIZE)
         at = content if enter else content + max(length, 0)
     return None
 
@@ -46,29 +42,27 @@ def _ebml_header(data: bytes) -> tuple[int, int, int] | None:
     if kind_bytes + size_bytes > len(data):
         return None
     every_bit = (1 << 7 * size_bytes) - 1
-    length = int.from_bytes(data[kind_bytes : kind_bytes + size_bytes], "big") & every_bit
+    length = int.from_bytes(data[kind_bytes : kind_bytes + size_bytes]) & every_bit
     known = _UNKNOWN_SIZE if length == every_bit else length
-    return int.from_bytes(data[:kind_bytes], "big"), known, kind_bytes + size_bytes
+    return int.from_bytes(data[:kind_bytes]), known, kind_bytes + size_bytes
 
 
 def _seek_positions(seek_head: bytes) -> Iterator[int]:
     """Yield the positions (SeekPosition) of a SeekHead, counted from the start of the segment's content."""
     for _, seek in _elements(seek_head):
-        yield from (int.from_bytes(value, "big") for kind, value in _elements(seek) if kind == 0x53AC)
+        yield from (int.from_bytes(value) for kind, value in _elements(seek) if kind == 0x53AC)
 
 
-def pixel_cropping(file: BufferedReader, size: int, track: int) -> Cropping | None:
+def pixel_cropping(data: FileBytes, track: int) -> Cropping | None:
     """Return the PixelCrop of the video with that track number, or None."""
     at = 0
-    while at < size:
-        file.seek(at)
-        element = _ebml_header(file.read(12))
+    while at < data.size:
+        element = _ebml_header(data[at : at + 12])
         if element is None or element[0] == _CLUSTER:
             return None
         kind, length, header = element
         if kind == _TRACKS:
-            file.seek(at + header)
-            return _track_cropping(file.read(min(max(length, 0), MOST_HEADER_BYTES)), track)
+            return _track_cropping(data[at + header : at + header + length], track)
         at += header + (0 if kind == _SEGMENT else max(length, 0))
     return None
 
@@ -76,10 +70,10 @@ def pixel_cropping(file: BufferedReader, size: int, track: int) -> Cropping | No
 def _track_cropping(tracks: bytes, track: int) -> Cropping | None:
     for _, entry in (item for item in _elements(tracks) if item[0] == 0xAE):
         fields = dict(_elements(entry))
-        if int.from_bytes(fields.get(0xD7, b""), "big") == track:
+        if int.from_bytes(fields.get(0xD7, b"")) == track:
             video = dict(_elements(fields.get(0xE0, b"")))
             bottom, top, left, right = (
-                int.from_bytes(video.get(kind, b""), "big") for kind in (0x54AA, 0x54BB, 0x54CC, 0x54DD)
+                int.from_bytes(video.get(kind, b"")) for kind in (0x54AA, 0x54BB, 0x54CC, 0x54DD)
             )
             return Cropping(left, top, right, bottom) if left or top or right or bottom else None
     return None

@@ -1,10 +1,11 @@
 """Packets of MPEG transport streams: whether a file is cut, and whether its pictures are whole."""
 
-from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from vqafeat.video.iso_media import FileBytes
 
 _PACKET_FORMS = ((188, 0), (192, 4), (204, 0))  # bytes of a packet, and before its sync byte
 
@@ -14,10 +15,11 @@ def packet_form(start: bytes) -> tuple[int, int] | None:
     return next(((size, at) for size, at in _PACKET_FORMS if start[at::size][:2] == b"GG"), None)
 
 
-def cut_reason(file: BufferedReader, size: int) -> str | None:
+def cut_reason(data: FileBytes) -> str | None:
     """Return what is missing from a file of MPEG-TS that ends within a packet, or None."""
-    packet, _ = packet_form(file.read(400)) or _PACKET_FORMS[0]
-    return f"it ends {size % packet} bytes into a packet of {packet}" if size % packet else None
+    packet, _ = packet_form(data[0:400]) or _PACKET_FORMS[0]
+    rest = data.size % packet
+    return f"it ends {rest} bytes into a packet of {packet}" if rest else None
 
 
 def damage(path: Path, program_id: int) -> str | None:
@@ -57,6 +59,6 @@ def _count_missing(packets: npt.NDArray[np.uint8], number: int, missing: dict[in
     if len(starts := np.flatnonzero(packets[:, 1] & 0x40)):
         packets, payload = packets[starts[-1] :], payload[starts[-1] :]
         header = bytes(packets[0][188 - max(payload[0], 0) :])
-        stated = int.from_bytes(header[4:6], "big") if header.startswith(b"\0\0\1") else 0
+        stated = int.from_bytes(header[4:6]) if header.startswith(b"\0\0\1") else 0
         missing[number] = stated + 6 if stated else 0  # 0: as many as follow
     missing[number] = missing.get(number, 0) - int(payload.sum())

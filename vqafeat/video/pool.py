@@ -1,4 +1,7 @@
-"""Decoding processes, each with one video at a time; one that crashes or hangs is replaced."""
+"""Decoding processes, each with one video at a time; one that crashes or hangs is replaced.
+
+A process decodes into memory that it shares with the parent process, and ends with it.
+"""
 
 import mmap
 import os
@@ -8,33 +11,65 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from vqafeat.errors import ArgumentError
+from vqafeat.errors import ArgumentError, VideoError
 from vqafeat.system import anonymous_file
-from vqafeat.video.chunks import Chunk, DecodeJob, Message, VideoEnd, VideoFailed
-from vqafeat.video.worker import SLOT_BYTES, SLOTS
+from vqafeat.video.chunks import Buffer, Chunk, DecodeJob, Message, VideoEnd, VideoFailed, decode_chunks
 
 STARTING_SECONDS = 60.0  # for the imports of a process, on a busy machine
+SLOTS = 3  # one being read, one full, one being filled
+SLOT_BYTES = 1 << 30  # reserved; only pages that were written to take memory
+_READY = "ready"  # sent once, so that the start of the process does not count as a video that hangs
+_NO_DATA = np.empty((0, 0), np.uint8)
 
 Key = TypeVar("Key")
 
 # the import path is passed on, so that the process imports the same modules; `-c` runs no main script again
 _START = (
-    "import sys; sys.path[:] = sys.argv[3:]; from vqafeat.video import worker; "
-    "worker.main(int(sys.argv[1]), int(sys.argv[2]))"
+    "import sys; sys.path[:] = sys.argv[3:]; from vqafeat.video import pool; "
+    "pool.worker_main(int(sys.argv[1]), int(sys.argv[2]))"
 )
+
+
+def worker_main(connection_descriptor: int, memory_descriptor: int) -> None:
+    """Decode the videos whose jobs come through the pipe, until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when an interrupted run ends
+    connection = Connection(connection_descriptor)
+    memory = mmap.mmap(memory_descriptor, SLOTS * SLOT_BYTES)
+    free_slots = set(range(SLOTS))
+
+    def next_buffer(size: int) -> tuple[int, Buffer]:
+        if size > SLOT_BYTES:
+            message = f"a frame of {size} bytes is larger than the {SLOT_BYTES} bytes that one may take."
+            raise VideoError("too-large", message)
+        while not free_slots:
+            free_slots.add(connection.recv())
+        slot = free_slots.pop()
+        return slot, np.frombuffer(memory, np.uint8, size, slot * SLOT_BYTES)
+
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        connection.send(_READY)
+        while True:
+            received = connection.recv()
+            if isinstance(received, int):
+                free_slots.add(received)
+                continue
+            for message in decode_chunks(received, next_buffer):
+                # the parent reads a chunk's bytes from the same memory
+                sent = replace(message, data=_NO_DATA) if isinstance(message, Chunk) else message
+                connection.send(sent)
 
 
 class DecodePool(Generic[Key]):
     """Decoding processes that work through videos.
 
-    Args:
-        timeout_seconds: a video counts as hung after this time without a message, while a buffer is free.
+    A video hangs if it sends no message for `timeout_seconds` while a slot is free.
     """
 
     def __init__(self, workers: int, timeout_seconds: float) -> None:
@@ -43,10 +78,9 @@ class DecodePool(Generic[Key]):
             raise ArgumentError(f"workers is {workers}; {needed}.")
         if not timeout_seconds > 0:
             raise ArgumentError(f"timeout is {timeout_seconds} seconds; it has to be positive.")
-        self._timeout = timeout_seconds
+        self._workers, self._timeout = workers, timeout_seconds
         self._idle: list[_Worker] = []
         self._busy: dict[_Worker, Key] = {}  # in the order of their jobs
-        self._workers = workers
 
     def close(self) -> None:
         """Stop all processes, whatever they are doing."""
@@ -121,14 +155,11 @@ class _Worker:
         self.connection: Connection[Any, Any] = Connection(ours.detach())
         self._memory = mmap.mmap(memory, SLOTS * SLOT_BYTES)
         os.close(memory)
-        self._held = 0
-        self._last_message = time.monotonic()
-        self._allowed_seconds = STARTING_SECONDS
-        self.path = ""
-        self.alive = True
+        self._held, self._last_message = 0, time.monotonic() + STARTING_SECONDS
+        self.path, self.alive = "", True
 
     def start(self, job: DecodeJob) -> None:
-        self.path, self._last_message = str(job.path), time.monotonic()
+        self.path, self._last_message = str(job.path), max(self._last_message, time.monotonic())
         self._send(job)
 
     def free(self, slot: int) -> None:
@@ -137,10 +168,8 @@ class _Worker:
         self._send(slot)
 
     def _send(self, item: object) -> None:
-        try:
+        with suppress(OSError):  # the process has ended, which `receive` reports
             self.connection.send(item)
-        except OSError:
-            return  # the process has ended, which `receive` reports
 
     def receive(self) -> Message | None:
         """Return the next message, or None for the one that the process has started."""
@@ -149,11 +178,8 @@ class _Worker:
         except (EOFError, OSError):
             return self._crashed()
         self._last_message = time.monotonic()
-        if isinstance(message, str):
-            self._allowed_seconds = 0.0
-            return None
         if not isinstance(message, Chunk):
-            return message
+            return None if isinstance(message, str) else message
         self._held += 1
         count, size = len(message.seconds), message.layout.nbytes
         data = np.frombuffer(self._memory, np.uint8, count * size, message.slot * SLOT_BYTES)
@@ -161,8 +187,7 @@ class _Worker:
 
     def silent_seconds(self) -> float:
         """Return the seconds since the last message; 0 while the process waits for a free slot."""
-        seconds = time.monotonic() - self._last_message - self._allowed_seconds
-        return seconds if self._held < SLOTS else 0.0
+        return time.monotonic() - self._last_message if self._held < SLOTS else 0.0
 
     def _crashed(self) -> VideoFailed:
         self.kill()
@@ -173,10 +198,9 @@ class _Worker:
     def kill(self) -> None:
         self.alive = False
         self.connection.close()
-        if self._process.poll() is None:
+        try:
             # a process whose pipe is closed ends; only one that hangs has to be killed
-            try:
-                self._process.wait(0.2)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-        self._process.wait()
+            self._process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

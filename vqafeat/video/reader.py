@@ -10,16 +10,16 @@
   file. Where a frame has no time stamp, its time is estimated by FFmpeg's rule, and `source` names it.
 - A file that was cut is refused by the sizes that its container states (`completeness.py`), by the error of
   its decoder, by a damaged packet or frame, or, without stated sizes, by FFmpeg's warnings about its last
-  packet. A stated duration alone is no evidence.
+  packet.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -35,9 +35,10 @@ from vqafeat.datasets.dataset import BAD_TIMES, times_problem
 from vqafeat.errors import VideoError
 from vqafeat.video import mpeg_ts
 from vqafeat.video.completeness import container_cropping, cut_reason, states_sizes
-from vqafeat.video.frame import CropFilter, DecodeLimits, Frame, is_full_range, layout_of
+from vqafeat.video.frame import CropFilter, DecodeLimits, Frame, layout_of
 
 RAW_SUFFIXES = (".yuv",)
+_LogMessage = tuple[int, str, str]  # level, name and text
 _USUAL_SIZES = ((3840, 2160), (1920, 1080), (1280, 720))  # of raw files, for messages
 # tags in broken UTF-8 are no reason to refuse a video; PyAV 19 ignores them by itself
 _TAG_OPTIONS: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
@@ -45,21 +46,18 @@ _TAG_OPTIONS: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version
 
 def decoder_identity() -> str:
     """Describe what pixel values depend on: the versions of FFmpeg's libraries, the conversion to RGB."""
-    versions = {name: ".".join(map(str, av.library_versions[name])) for name in ("libavcodec", "libswscale")}
+    codec, scale = (".".join(map(str, av.library_versions[name])) for name in ("libavcodec", "libswscale"))
     return (
-        f"PyAV {av.__version__} (libavcodec {versions['libavcodec']}, libswscale {versions['libswscale']}), "
+        f"PyAV {av.__version__} (libavcodec {codec}, libswscale {scale}), "
         "RGB, orientation and cropping as FFmpeg's command line: 8-bit 4:2:0 by its integer formula, others "
         "by swscale with bicubic chroma"
     )
 
 
-class VideoReader:
+class VideoReader(AbstractContextManager["VideoReader"]):
     """A video opened for one pass: iterate over its frames, then call `source`.
 
-    VideoError says why a video cannot be opened or breaks before its end.
-
-    Args:
-        hardware: device that decodes, as `cuda:1` (NVDEC); None for one CPU thread.
+    One CPU thread decodes, or the device `hardware`. VideoError says why a video cannot be opened or breaks.
     """
 
     def __init__(
@@ -91,9 +89,6 @@ class VideoReader:
         self._late_seconds, self._last_complaint = 0.0, ""
         self._first: VideoFrame | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *error: object) -> None:
         self._container.close()
 
@@ -124,7 +119,7 @@ class VideoReader:
         """Yield each packet and the frames that it completes; note what FFmpeg reports of the last one."""
         packets, codec = self._container.demux(self._stream), self._stream.codec_context
         while True:
-            with _messages(not self._states_sizes) as messages:
+            with nullcontext(list[_LogMessage]()) if self._states_sizes else _messages() as messages:
                 if (packet := next(packets, None)) is None:
                     return
                 packet = self._sound_packet(packet)
@@ -134,7 +129,7 @@ class VideoReader:
             yield packet, pictures
 
     def _sound_packet(self, packet: "Packet[Any]") -> "Packet[Any]":
-        """Refuse a damaged packet; where MPEG-TS segments were joined, whole packets are marked so, too."""
+        """Refuse a damaged packet, but not one between joined MPEG-TS segments, which FFmpeg marks alike."""
         if not packet.is_corrupt:
             return packet
         if not self._is_transport_stream:
@@ -164,7 +159,7 @@ class VideoReader:
         return VideoError("breaks-midway", message)
 
     def _refuse_early_end(self, packets: int, end_seconds: float) -> None:
-        """Refuse a movie whose sample table states more samples and a later end; note a later stated end."""
+        """Refuse a movie whose sample table states more samples and a later end; note other early ends."""
         # the count alone proves nothing, since edit lists hide samples; neither does a duration
         stream, rate = self._stream, self._stream.average_rate
         stated = max(_tagged_seconds(stream.metadata.get("DURATION", "")), duration_seconds(stream) or 0.0)
@@ -185,7 +180,7 @@ class VideoReader:
         if first is None:
             raise VideoError("no-frames", f"read the frames of '{self.path}' before its source.")
         steps = np.diff(self._clock.seconds)
-        rate = stream.average_rate or stream.guessed_rate
+        rate, ratio = stream.average_rate or stream.guessed_rate, stream.sample_aspect_ratio
         several = len(self._container.streams.video) > 1
         layout = layout_of(first)
         width, height = layout.shown_size
@@ -194,12 +189,13 @@ class VideoReader:
             "width": width,
             "height": height,
             "pixel_format": first.format.name,
-            "color_range": "full" if is_full_range(first) else "limited",
+            "color_range": "full" if layout.full_range else "limited",
             "color_matrix": int(first.colorspace),
             "rotation_degrees": first.rotation,
             **({"mirrored": True} if layout.mirrored else {}),
             **({"stream_index": stream.index} if several else {}),
-            "sample_aspect_ratio": _ratio_text(stream.sample_aspect_ratio),
+            # PyAV 18 gives a Fraction, 19 another type
+            "sample_aspect_ratio": str(Fraction(ratio.numerator, ratio.denominator)) if ratio else "1",
             "stated_frame_rate_hz": float(rate) if rate else None,
             "constant_frame_rate": bool(len(steps) == 0 or np.ptp(steps) <= 0.002),
             **self._clock.described(),
@@ -208,11 +204,8 @@ class VideoReader:
 
 
 @contextmanager
-def _messages(listen: bool) -> Iterator[list[tuple[int, str, str]]]:
-    """Yield the list of FFmpeg's warnings and errors; it stays empty unless `listen`."""
-    if not listen:
-        yield []
-        return
+def _messages() -> Iterator[list[_LogMessage]]:
+    """Collect FFmpeg's warnings and errors."""
     level, skip_repeated = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.WARNING)
     av.logging.set_skip_repeated(False)  # else a message that ended the video before would be left out
@@ -267,10 +260,8 @@ class _Clock:
         """Return where the times come from, and the [first, last] frames of ranges with estimated times."""
         if not self._estimated:
             return {"times": "container"}
-        ends = np.flatnonzero(np.diff(self._estimated) > 1)
-        firsts, lasts = [0, *(ends + 1)], [*ends, len(self._estimated) - 1]
-        pairs = zip(firsts, lasts, strict=True)
-        ranges = [[self._estimated[first], self._estimated[last]] for first, last in pairs]
+        gaps = np.flatnonzero(np.diff(self._estimated) > 1) + 1
+        ranges = [[int(frames[0]), int(frames[-1])] for frames in np.split(self._estimated, gaps)]
         problem = times_problem(np.array(self._stamps)) if isfinite(min(self._stamps)) else ""
         bad = {BAD_TIMES: problem} if problem else {}
         return {"times": "partly estimated", "estimated_frames": ranges, **bad}
@@ -290,11 +281,6 @@ def duration_seconds(stream: VideoStream) -> float | None:
     return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
 
 
-def _ratio_text(ratio: Any) -> str:
-    # PyAV 18 gives a Fraction, 19 another type
-    return str(Fraction(ratio.numerator, ratio.denominator)) if ratio else "1"
-
-
 def open_container(path: Path, raw: RawGeometry | None, hardware: str | None = None) -> InputContainer:
     """Return a video file opened by FFmpeg, which has to be closed."""
     if not path.is_file():
@@ -303,10 +289,8 @@ def open_container(path: Path, raw: RawGeometry | None, hardware: str | None = N
         return _opened_raw(path, raw)
     if reason := cut_reason(path):
         raise VideoError("breaks-midway", f"'{path}' is cut: {reason}; get the whole file.")
-    hwaccel = None
-    if hardware:
-        kind, _, number = hardware.partition(":")
-        hwaccel = HWAccel(kind, number or None, allow_software_fallback=False)
+    kind, _, number = (hardware or "").partition(":")
+    hwaccel = HWAccel(kind, number or None, allow_software_fallback=False) if kind else None
     try:
         # absolute, since FFmpeg takes what is before a colon for a protocol
         container = cast(InputContainer, av.open(path.absolute(), mode="r", hwaccel=hwaccel, **_TAG_OPTIONS))
@@ -321,15 +305,11 @@ def _opened_raw(path: Path, raw: RawGeometry | None) -> InputContainer:
     if raw is None:
         message = f"'{path}' is raw video without a header; state its size, pixel format and rate under [raw]"
         raise VideoError("no-geometry", f"{message} in a manifest (for `vqafeat predict`, with --raw).")
-    frame_bytes = _raw_frame_bytes(raw)
-    size, frame_size = path.stat().st_size, f"{raw.width}x{raw.height}"
+    size, frame_bytes, frame_size = path.stat().st_size, _raw_frame_bytes(raw), f"{raw.width}x{raw.height}"
     if size == 0 or size % frame_bytes:
         message = f"'{path}' has {size} bytes, no multiple of {frame_bytes} ({frame_size} {raw.pixel_format})"
-        others = [
-            f"{width}x{height}"
-            for width, height in _USUAL_SIZES
-            if size and size % _raw_frame_bytes(replace(raw, width=width, height=height)) == 0
-        ]
+        usual = (replace(raw, width=width, height=height) for width, height in _USUAL_SIZES)
+        others = [f"{it.width}x{it.height}" for it in usual if size and size % _raw_frame_bytes(it) == 0]
         fitting = f", as {' or '.join(others)} would fit" if others else ""
         raise VideoError("breaks-midway", f"{message}: it is cut, or its geometry is another{fitting}.")
     rate = str(raw.frame_rate_hz)

@@ -6,17 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vqafeat.video.frame_layout import FrameLayout
+from vqafeat.video.frame import FrameLayout
 
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """Consecutive frames of a video on a device.
+    """Consecutive frames of a video on a device."""
 
-    Attributes:
-        data: uint8, as decoded, (frame, layout.nbytes); or RGB, (frame, 3, height, width), without a layout.
-    """
-
+    # uint8, as decoded, (frame, layout.nbytes); or RGB, (frame, 3, height, width), without a layout
     data: Tensor
     layout: FrameLayout | None = None
 
