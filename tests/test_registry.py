@@ -57,6 +57,34 @@ def test_load_plugin__registers_what_a_file_defines(colours: Registry[object], t
     assert colours.get("blue").name == "blue from a file"  # type: ignore[attr-defined]
 
 
+def test_plugin_source__follows_the_code_of_a_plugin(colours: Registry[object], tmp_path: Path) -> None:
+    digests = []
+    for value in (1, 20, 1):
+        (tmp_path / "green.py").write_text(
+            "from vqafeat.registry import _REGISTRIES\n\n\n"
+            f"@_REGISTRIES['colour'].register('green')\ndef green():\n    return {value}\n"
+        )
+        load_plugin(tmp_path / "green.py")
+        digests.append(colours.plugin_source("green"))
+    assert digests[0] == digests[2] != digests[1]
+    assert colours.plugin_source("path") == ""
+
+
+def test_plugin_source__of_a_class_without_a_file_is_of_its_methods(colours: Registry[object]) -> None:
+    class Pink:
+        def shade(self) -> int:
+            return 3
+
+    colours.add("pink", Pink)
+    whole = colours.plugin_source("pink")
+    Pink.__module__ = "__main__.cell"  # as in a notebook: no file of the module is known
+    assert len(whole) == len(colours.plugin_source("pink")) == 64
+    assert colours.plugin_source("pink") != whole
+    exec("class Unknown:\n    def shade(self):\n        return 3", made := {})
+    colours.add("unknown", made["Unknown"])
+    assert colours.plugin_source("unknown") == ""
+
+
 def test_load_plugin__refuses_what_is_no_plugin(tmp_path: Path) -> None:
     with pytest.raises(
         ArgumentError, match=r"plugin '.*none\.py' does not exist; give a Python file \(\.py\) that exists"

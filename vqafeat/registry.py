@@ -4,12 +4,14 @@ A plug-in registers its entries when it is imported. It is a Python file (`load_
 installed package names in the entry-point group `vqafeat.plugins`, or a script or notebook.
 """
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
+from hashlib import sha256
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
-from inspect import Parameter, signature
 from pathlib import Path
 from types import FrameType
 from typing import Any, Generic, TypeVar, cast
@@ -51,6 +53,13 @@ class Registry(Generic[Entry]):
         """Return a decorator that registers what it decorates under `name`."""
         return lambda entry: self.add(name, entry)
 
+    def plugin_source(self, name: str) -> str:
+        """Return the SHA-256 of an entry's source; empty if it is built in, or its source is not known."""
+        entry = self.get(name)
+        is_builtin = self._added.get(name, "vqafeat").partition(".")[0] == "vqafeat"
+        source = "" if is_builtin else _source(getattr(entry, "function", entry))
+        return source and sha256(source.encode()).hexdigest()
+
     def get(self, name: str) -> Entry:
         """Return the entry registered under `name`, or raise an UnknownNameError with the nearest names."""
         if name not in self._entries:
@@ -74,6 +83,15 @@ class Registry(Generic[Entry]):
 
 class _ImportPath(str):
     """The import path of an entry that is not imported yet, `module:attribute`."""
+
+
+def _source(entry: Any) -> str:
+    """Return the source of a function or class; empty if it was not read from a file or a notebook's cell."""
+    with suppress(OSError, TypeError):
+        return inspect.getsource(entry)
+    # of a class of a notebook's cell, the methods have a source
+    methods = filter(inspect.isfunction, vars(entry).values()) if inspect.isclass(entry) else ()
+    return "".join(map(_source, methods))
 
 
 def _adding_module() -> str:
@@ -150,5 +168,5 @@ def install_plugins(pickled: bytes) -> None:
 
 def keyword_options(function: Callable[..., object]) -> tuple[str, ...]:
     """Return the names of a function's keyword-only parameters: its options."""
-    parameters = signature(function).parameters.values()
-    return tuple(parameter.name for parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(own.name for own in parameters if own.kind is inspect.Parameter.KEYWORD_ONLY)

@@ -38,6 +38,7 @@ from vqafeat.training.batching import Batcher
 from vqafeat.training.checkpoint import EpochRecord
 from vqafeat.training.fit_videos import DrawnSplits
 from vqafeat.training.parallel import split_seed
+from vqafeat.training.run import Run
 
 
 def test_fit__writes_the_run_folder(make_store: MakeStore, tmp_path: Path) -> None:
@@ -520,3 +521,31 @@ def test_fit__trains_a_head_of_this_process_in_workers(
     one = small_fit(make_store(), tmp_path / "one", **options)
     two = small_fit(make_store(), tmp_path / "two", jobs=2, **options)
     assert files_of(one.path) == files_of(two.path)
+
+
+def test_fit__repeats_a_run_whose_plugin_has_changed(
+    make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for table in ("_entries", "_added"):
+        monkeypatch.setattr(HEADS, table, dict(getattr(HEADS, table)))
+    plugin = tmp_path / "changing.py"
+
+    def fitted(settling: int, **changes: object) -> Run:
+        plugin.write_text(
+            "from vqafeat.heads import HEADS\nfrom vqafeat.heads.recurrent import NoTime\n\n\n"
+            f"@HEADS.register('changing')\nclass Changing(NoTime):\n    settling = {settling}\n"
+        )
+        load_plugin(plugin)
+        return small_fit(
+            make_store(), tmp_path / "run", **{"head": "changing", "options": {"reduced": 4}, **changes}
+        )
+
+    sources = {name for name in fitted(1).config.versions if name.startswith("source")}
+    assert sources == {"source of the head changing"}
+    assert fitted(1).was_finished
+    with pytest.raises(ArgumentError, match=r"holds a finished run of another configuration; .* --overwrite"):
+        fitted(10)
+    assert not fitted(10, overwrite=True).was_finished
+    assert not [
+        name for name in small_fit(make_store(), tmp_path / "own").config.versions if "source" in name
+    ]

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vqafeat.cluster import ClusterOptions
 from vqafeat.errors import ArgumentError
+from vqafeat.heads import HEADS
 from vqafeat.io import json_text, write_csv, write_json
-from vqafeat.losses.base import on_label_scale
+from vqafeat.losses import LOSSES
+from vqafeat.losses.base import loss_parts, on_label_scale
 from vqafeat.losses.label_scaling import fit_label_scaling
+from vqafeat.registry import Registry
 from vqafeat.splits import PARTS, Split, leak_notes, leakage_of_files
 from vqafeat.store.features import (
     FeatureReader,
@@ -221,10 +225,21 @@ def _run_config(
         split_kind=videos.draw.words,
         mapping=config.mapping,
         origin="vqafeat fit",
-        versions=software_versions(),
+        versions={**software_versions(), **_plugin_sources(config)},
         frame_input=config.frame_input,
         splits_digest=sha256(json_text(videos.named_splits()).encode()).hexdigest(),
     )
+
+
+def _plugin_sources(config: FitConfig) -> dict[str, str]:
+    """Return the digests of the plug-ins that a fit uses: a head whose code has changed gives another run."""
+    losses = loss_parts(config.resolved_recipe.loss) if is_gradient_based(config.head) else ()
+    entries: list[tuple[Registry[Any], str]] = [(HEADS, config.head), *((LOSSES, part) for part in losses)]
+    return {
+        f"source of the {registry.kind} {name}": source
+        for registry, name in entries
+        if (source := registry.plugin_source(name))
+    }
 
 
 def _write_results(run: Run, videos: FitVideos, leaks: list[str], results: Sequence[SplitResult]) -> None:
