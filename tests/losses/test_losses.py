@@ -20,13 +20,13 @@ from vqafeat.losses import LOSSES
 from vqafeat.losses.base import (
     LossOptions,
     build_loss,
+    l1_loss,
     loss_parts,
     on_label_scale,
     options_read_by,
     softmax_weighted_sum,
 )
 from vqafeat.losses.label_scaling import LABEL_SCALES, LabelScaling, fit_label_scaling
-from vqafeat.losses.losses import l1_loss
 
 
 def batch(count: int = 9, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -27,10 +27,10 @@ class LossRegistry(Registry[Any]):
 LOSSES = LossRegistry(
     "loss",
     {
-        "l1": ("vqafeat.losses.losses:L1", "mean absolute error (VSFA; A2INet equation 6)"),
-        "plcc": ("vqafeat.losses.losses:PLCC", "(1 - PLCC) / 2 (MDTVSFA; Li et al. equation 14)"),
-        "srcc": ("vqafeat.losses.losses:SRCC", "1 - PLCC of soft ranks (Li et al. equation 15)"),
-        "rank-mdtvsfa": ("vqafeat.losses.losses:RANK_MDTVSFA", "pairs in the wrong order (MDTVSFA)"),
-        "rank": ("vqafeat.losses.losses:RANK", "pairs, margin from the labels (A2INet equations 7 and 8)"),
+        "l1": ("vqafeat.losses.base:L1", "mean absolute error (VSFA; A2INet equation 6)"),
+        "plcc": ("vqafeat.losses.base:PLCC", "(1 - PLCC) / 2 (MDTVSFA; Li et al. equation 14)"),
+        "srcc": ("vqafeat.losses.base:SRCC", "1 - PLCC of soft ranks (Li et al. equation 15)"),
+        "rank-mdtvsfa": ("vqafeat.losses.base:RANK_MDTVSFA", "pairs in the wrong order (MDTVSFA)"),
+        "rank": ("vqafeat.losses.base:RANK", "pairs, margin from the labels (A2INet equations 7 and 8)"),
     },
 )
