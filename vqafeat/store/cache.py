@@ -22,8 +22,8 @@ from vqafeat.remote import (
     translate_cache_errors,
     translate_network_errors,
 )
+from vqafeat.store.layout import PlainLayout
 from vqafeat.store.lock import try_lock
-from vqafeat.store.plain import PlainLayout
 from vqafeat.store.store import FeatureStore
 from vqafeat.store.types import StoredVideo
 from vqafeat.store.zarr_io import read_node, store_key

@@ -20,9 +20,8 @@ from zarr.errors import ZarrUserWarning
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.remote import StorePath, parse_path, remove_tree
 from vqafeat.store.content import StoreContents, content_digest, contents
+from vqafeat.store.layout import FRAME_COLUMNS, TABLE, VIDEO_COLUMNS, PackedLayout, PlainLayout
 from vqafeat.store.lock import exclusive_lock
-from vqafeat.store.packed import FRAME_COLUMNS, TABLE, VIDEO_COLUMNS, PackedLayout
-from vqafeat.store.plain import PlainLayout
 from vqafeat.store.store import FeatureStore, Layout, label_attributes
 from vqafeat.store.types import FrameTable
 from vqafeat.store.zarr_io import ARRAY_OPTIONS, failure_log_path, open_root, store_key

@@ -6,10 +6,10 @@
       features/<feature set>/    attrs: the identity
         <video>/                 values (N, D) float16 or float32, frame (N,) int32; attrs: complete, digest
 
-This is the plain layout (`plain.py`), which can be written to. Each array is one uncompressed chunk with its
-CRC-32C; a video counts only if its `complete` attribute, written last, is present. A local store is read by
-mapping the chunk files into memory. `vqafeat pack` turns a finished store into the packed layout
-(`packed.py`), which the same methods read.
+This is the plain layout, which can be written to. Each array is one uncompressed chunk with its CRC-32C; a
+video counts only if its `complete` attribute, written last, is present. A local store is read by mapping the
+chunk files into memory. `vqafeat pack` turns a finished store into the packed layout (module `layout`), which
+the same methods read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,9 +27,8 @@ from vqafeat.datasets.dataset import times_problem
 from vqafeat.errors import IdentityError, StoreError
 from vqafeat.io import without_nan
 from vqafeat.remote import StorePath, map_concurrently, parse_path, translate_network_errors
+from vqafeat.store.layout import PackedLayout, PlainLayout
 from vqafeat.store.lock import exclusive_lock, remove_partial_files, translate_write_errors
-from vqafeat.store.packed import PackedLayout
-from vqafeat.store.plain import PlainLayout
 from vqafeat.store.types import FeatureSetIdentity, FrameTable, StoredVideo, VideoFeatures
 from vqafeat.store.zarr_io import open_root, read_array, store_key, stores_in
 
