@@ -1,16 +1,20 @@
 """The training loop with one split alone, for tests."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
+
+from torch import Tensor
 
 from vqafeat.losses.label_scaling import fit_label_scaling
 from vqafeat.splits import Split
-from vqafeat.store.features import FeatureDataset
+from vqafeat.store.features import FeatureDataset, FrameSelector, all_frames
+from vqafeat.training.batching import Batcher
 from vqafeat.training.checkpoint import EpochRecord, TrainingResult
 from vqafeat.training.config import FitConfig, Recipe
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
 from vqafeat.training.loop import train_splits
 from vqafeat.training.trainer import SplitTask, check_parts
+from vqafeat.training.training_features import combined_statistics, frame_moments
 
 SPLIT = Split(tuple(range(10)), tuple(range(10, 15)), tuple(range(15, 20)))
 RECURRENT_OPTIONS = {"reduced": 4, "hidden": 3}
@@ -57,3 +61,11 @@ def finish(loop: Generator[EpochRecord, None, TrainingResult]) -> TrainingResult
         except StopIteration as end:
             result: TrainingResult = end.value
             return result
+
+
+def frame_statistics(
+    data: FeatureDataset, rows: Sequence[int], frame_indices: FrameSelector = all_frames
+) -> tuple[Tensor, Tensor]:
+    """Return the statistics of a training part by themselves."""
+    batcher = Batcher(data).taking(frame_indices)
+    return combined_statistics(frame_moments(batcher, row) for row in rows)

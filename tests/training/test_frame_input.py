@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tests.helpers.fits import FAST, SPLITS, files_of, small_fit
 from tests.helpers.stores import MakeStore, identity, tiny_features, tiny_sequences
-from tests.helpers.train_alone import RECURRENT_OPTIONS, SPLIT, finish, train
+from tests.helpers.train_alone import RECURRENT_OPTIONS, SPLIT, finish, frame_statistics, train
 from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import ArgumentError, StoreError, VideoError, WeightsError
 from vqafeat.evaluation import predict
@@ -34,7 +34,6 @@ from vqafeat.training.fit import fit
 from vqafeat.training.frame_sampling import FrameInput, VideoRows, indices_in_testing
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig
-from vqafeat.training.training_features import frame_statistics
 
 RANDOM = FrameInput("SS", "sample-4", 3)
 ROWS, EPOCHS = 18, 3

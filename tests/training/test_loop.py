@@ -13,7 +13,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.helpers.stores import tiny_sequences
-from tests.helpers.train_alone import RECURRENT_OPTIONS, SPLIT, config_of, finish, task_of, train
+from tests.helpers.train_alone import (
+    RECURRENT_OPTIONS,
+    SPLIT,
+    config_of,
+    finish,
+    frame_statistics,
+    task_of,
+    train,
+)
 from vqafeat.errors import TrainingError
 from vqafeat.heads.base import build_head
 from vqafeat.losses.base import LossFunction, LossOptions, build_loss
@@ -25,7 +33,7 @@ from vqafeat.training.checkpoint import TrainingResult
 from vqafeat.training.config import Recipe
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampler
 from vqafeat.training.trainer import SplitTrainer, predict
-from vqafeat.training.training_features import combined_statistics, frame_statistics, shared_moments
+from vqafeat.training.training_features import combined_statistics, shared_moments
 
 RECIPE = Recipe(
     "own",

@@ -1,7 +1,8 @@
 """Statistics of training features: to standardise them, and to report a clip unlike all training videos."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError
-from vqafeat.store.features import FeatureDataset, FrameSelector, all_frames, as_tensor
+from vqafeat.store.features import FeatureDataset, as_tensor
 from vqafeat.training.batching import Batcher
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.results import TRAINING_FEATURES, read_weights, reading, write_weights
@@ -71,41 +72,25 @@ class TrainingFeatures:
         return _rms((_frame_mean(features) - self.mean) / self.deviation) / self.farthest
 
 
-class FrameMoments:
-    """Number, mean and variance of each video's frames, computed once a video, since splits share videos."""
-
-    def __init__(self, batcher: Batcher) -> None:
-        self._batcher = batcher
-        self._of: dict[int, Moments] = {}
-
-    def __call__(self, row: int) -> Moments:
-        """Return those of a video; mean and variance are (channel,) float32 on the CPU."""
-        if row not in self._of:
-            frames = self._batcher.batch([row]).frames.contiguous()
-            variance, mean = torch.var_mean(frames, dim=0, correction=0)
-            self._of[row] = len(frames), mean.cpu(), variance.cpu()
-        return self._of[row]
+# data set → frames and device → moments of a video, for all splits that this process trains on
+_shared_moments: WeakKeyDictionary[FeatureDataset, dict[Any, Callable[[int], Moments]]] = WeakKeyDictionary()
 
 
-# data set → frames and device → moments, for all splits that this process trains on
-_shared_moments: WeakKeyDictionary[FeatureDataset, dict[Any, FrameMoments]] = WeakKeyDictionary()
-
-
-def shared_moments(batcher: Batcher, sampler: FrameSampler) -> FrameMoments:
-    """Return the moments of the frames that can be sampled; a process computes those of a data set once."""
+def shared_moments(batcher: Batcher, sampler: FrameSampler) -> Callable[[int], Moments]:
+    """Return `frame_moments` of the frames that can be sampled; a process computes those of a video once."""
     own, key = _shared_moments.setdefault(batcher.data, {}), (sampler.frame_input, batcher.device)
-    return own.setdefault(key, FrameMoments(batcher.taking(sampler.candidate_indices)))
+    return own.setdefault(key, cache(partial(frame_moments, batcher.taking(sampler.candidate_indices))))
 
 
-def frame_statistics(
-    data: FeatureDataset, rows: Sequence[int], frame_indices: FrameSelector = all_frames
-) -> tuple[Tensor, Tensor]:
-    """Return (channel,) mean and deviation over the frames of videos; small deviations are raised."""
-    return combined_statistics(map(FrameMoments(Batcher(data).taking(frame_indices)), rows))
+def frame_moments(batcher: Batcher, row: int) -> Moments:
+    """Return number, mean and variance of a video's frames; the last two are (channel,) on the CPU."""
+    frames = batcher.batch([row]).frames.contiguous()
+    variance, mean = torch.var_mean(frames, dim=0, correction=0)
+    return len(frames), mean.cpu(), variance.cpu()
 
 
 def combined_statistics(moments: Iterable[Moments]) -> tuple[Tensor, Tensor]:
-    """Return (channel,) mean and deviation over the frames of videos with these moments, as above."""
+    """Return (channel,) mean and deviation over the frames of videos; small deviations are raised."""
     counts, means, squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     for count, mean, variance in moments:
         gap, total = mean.double() - means, counts + count
