@@ -17,8 +17,8 @@ from vqafeat.store.features import Index, as_tensor, checked_shape, take
 from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.system import full_float32
 from vqafeat.training import results
-from vqafeat.training.calibration import Calibrations, calibration_words
 from vqafeat.training.frame_sampling import VideoRows, indices_in_testing
+from vqafeat.training.predictions import Calibrations, calibration_words
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig, dataset_with_scale
 

@@ -37,7 +37,6 @@ from vqafeat.store.features import (
     to_shared_memory,
 )
 from vqafeat.system import device_named
-from vqafeat.training.calibration import calibration_notes, write_calibrations
 from vqafeat.training.checkpoint import SplitResult
 from vqafeat.training.config import SELECTIONS, FitConfig, is_gradient_based
 from vqafeat.training.frame_sampling import FrameSampler
@@ -46,9 +45,11 @@ from vqafeat.training.loop import Progress, no_progress
 from vqafeat.training.parallel import FitJob, build_head_on_meta, run_fit, split_seed
 from vqafeat.training.predictions import (
     Prediction,
+    calibration_notes,
     fit_calibrations,
     summarise,
     with_scores,
+    write_calibrations,
     write_predictions,
 )
 from vqafeat.training.results import CONFIG, CURVE, METRICS, SPLITS, STATE
