@@ -124,10 +124,7 @@ def cached_copy(
 
 def _key(store: FeatureStore, required: Required) -> str:
     """Return a digest of the URL and of all metadata of what is required: a changed store gets a new copy."""
-    sets = {
-        name: [store.identity(name).as_dict(), [vars(video) for video in videos]]
-        for name, videos in required.items()
-    }
+    sets = {name: [store.identity(name).as_dict(), list(map(vars, own))] for name, own in required.items()}
     values = [str(store.path), store.dataset.name, store.dataset.digest, store.content, sets]
     return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
 

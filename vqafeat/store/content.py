@@ -20,7 +20,7 @@ class StoreContents:
     Attributes:
         timed: names of the videos with frame times, sorted.
         rows: feature set → its videos, both sorted by name.
-        left_out: one sentence for each video of the data set that is incomplete or damaged.
+        left_out: one sentence for each video that is incomplete or damaged.
     """
 
     timed: tuple[str, ...]

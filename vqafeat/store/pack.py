@@ -33,13 +33,10 @@ SHORT_CHUNK_BYTES = 16 << 10  # for frame indices and times, which take a thousa
 
 @dataclass(frozen=True)
 class PackResult:
-    """A store that was packed or unpacked.
+    """A store that was packed or unpacked, or had the layout already (`unchanged`).
 
-    Attributes:
-        digest: content digest, the same before and after.
-        videos: number of complete videos, summed over the feature sets.
-        left_out: one sentence for each video that was not complete.
-        unchanged: the store already had the layout.
+    Its content digest does not change. `videos` is the number of complete videos, summed over the feature
+    sets; `left_out` has a sentence for each other one.
     """
 
     path: StorePath
@@ -137,9 +134,7 @@ def _replace_in_place(path: StorePath) -> Iterator[StorePath]:
 def _write_plain(store: FeatureStore, complete: StoreContents, target: StorePath) -> None:
     copy = FeatureStore.create(target, store.dataset)
     for name in complete.timed:
-        source = store.source(name)
-        assert source is not None
-        copy.write_frames(name, FrameTable(store.layout.seconds(name), source))
+        copy.write_frames(name, FrameTable(store.layout.seconds(name), store.source(name) or {}))
     for feature_set, videos in complete.rows.items():
         copy.add_feature_set(feature_set, store.identity(feature_set))
         for video in videos:
@@ -163,7 +158,7 @@ class _Packer:
         if dataset.stored_permutations is not None:
             self._write_small("labels/permutations", dataset.stored_permutations.astype(np.int32))
         self._root.create_group("frames")
-        array = self._sharded("frames/seconds", np.dtype(np.float64))
+        array = self._sharded("frames/seconds", np.float64)
         table: dict[str, list[Any]] = {name: [] for name in FRAME_COLUMNS}
         for name in complete.timed:
             table["video"].append(name)
@@ -188,8 +183,8 @@ class _Packer:
         self._root.create_group(key, attributes={"name": feature_set, "identity": identity.as_dict()})
         starts = dict[str, int]()
         for dtype in sorted({video.dtype for video in videos}):
-            values = self._sharded(f"{key}/{dtype}/values", np.dtype(dtype), (identity.channels,))
-            frame = self._sharded(f"{key}/{dtype}/frame", np.dtype(np.int32))
+            values = self._sharded(f"{key}/{dtype}/values", np.dtype(dtype).type, (identity.channels,))
+            frame = self._sharded(f"{key}/{dtype}/frame", np.int32)
             for name in [video.video for video in videos if video.dtype == dtype]:
                 features = self._store.read(feature_set, name, checked=True)
                 starts[name] = values.append(features.values)
@@ -211,28 +206,17 @@ class _Packer:
             self._write_small(f"{group}/{TABLE}/{name}", values)
 
     def _write_small(self, key: str, values: npt.NDArray[Any]) -> None:
-        codecs = [ZstdCodec(), Crc32cCodec()]
-        self._root.create_array(
-            key,
-            data=values,
-            chunks=(max(1, len(values)), *values.shape[1:]),
-            compressors=codecs,
-            **ARRAY_OPTIONS,
-        )
+        chunks, codecs = (max(1, len(values)), *values.shape[1:]), [ZstdCodec(), Crc32cCodec()]
+        self._root.create_array(key, data=values, chunks=chunks, compressors=codecs, **ARRAY_OPTIONS)
 
 
 class _ShardWriter:
     """Appends rows to a sharded array; keeps one shard in memory."""
 
     def __init__(
-        self,
-        root: zarr.Group,
-        shard_bytes: int,
-        key: str,
-        dtype: np.dtype[Any],
-        row_shape: tuple[int, ...] = (),
+        self, root: zarr.Group, shard_bytes: int, key: str, dtype: type, row_shape: tuple[int, ...] = ()
     ) -> None:
-        row_bytes = dtype.itemsize * int(np.prod(row_shape))
+        row_bytes = np.dtype(dtype).itemsize * int(np.prod(row_shape))
         if row_bytes > shard_bytes:
             raise ArgumentError(f"--shard-size {shard_bytes}: a row of '{key}' needs {row_bytes} bytes.")
         chunk_rows = max(1, min(CHUNK_BYTES if row_shape else SHORT_CHUNK_BYTES, shard_bytes) // row_bytes)
@@ -246,7 +230,7 @@ class _ShardWriter:
             compressors=[Crc32cCodec()],
             **ARRAY_OPTIONS,
         )
-        self._buffer = np.empty((shard_rows, *row_shape), dtype)
+        self._buffer: npt.NDArray[Any] = np.empty((shard_rows, *row_shape), dtype)
         self._filled = self._written = 0
 
     def append(self, rows: npt.NDArray[Any]) -> int:

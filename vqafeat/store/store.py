@@ -152,10 +152,10 @@ class FeatureStore:
             shared = [video for video in dataset.videos if video.name in old]
             changed = sum(abs(old[video.name] - video.mos) > _LABEL_TOLERANCE for video in shared)
             if old and (not shared or 2 * changed > len(shared)):
+                counts = f"{len(shared)} of its {len(old)} videos are in the new one, {changed} of those with"
                 raise StoreError(
-                    f"'{self.path}' holds another data set called '{dataset.name}': {len(shared)} of its "
-                    f"{len(old)} videos are in the new one, {changed} of those with another label. Give one "
-                    "of the two another name, or choose another --store."
+                    f"'{self.path}' holds another data set called '{dataset.name}': {counts} another label. "
+                    "Give one of the two another name, or choose another --store."
                 )
             with translate_write_errors(self.path):
                 self._root.attrs["manifest_digest"] = ""
@@ -261,8 +261,7 @@ class FeatureStore:
     def read(self, feature_set: str, video: str, checked: bool = False) -> VideoFeatures:
         """Return the rows of a video, as read-only maps of the files of a local store.
 
-        Args:
-            checked: also compare checksums, as `verify` does; over a network they are always compared.
+        If `checked`, checksums are compared, as `verify` does; over a network they always are.
         """
         info = self.layout.stored(feature_set, video)
         if info is None:

@@ -60,11 +60,9 @@ class FeatureSetIdentity:
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """The rows of one video in one feature set.
+    """The rows of one video in one feature set, each with the index of its decoded frame.
 
-    Attributes:
-        values: (row, channel) float16 or float32.
-        frame: (row,) int32, index of the decoded frame that each row belongs to, never decreasing.
+    `values` are (row, channel) float16 or float32, `frame` is (row,) int32 and never decreases.
     """
 
     values: npt.NDArray[Any]
@@ -88,11 +86,9 @@ class VideoFeatures:
 
 @dataclass(frozen=True)
 class FrameTable:
-    """The decoded frames of one video and the file they came from.
+    """The (frame,) float64 presentation times of a video's decoded frames, and the file they came from.
 
-    Attributes:
-        seconds: (frame,) float64, presentation time.
-        source: JSON values; the file's `sha256` is required, its size, rate and colour inform readers.
+    `source` are JSON values; the file's `sha256` is required, its size, rate and colour inform readers.
     """
 
     seconds: npt.NDArray[np.float64]
