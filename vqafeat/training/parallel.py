@@ -44,10 +44,8 @@ Records = SimpleQueue[tuple[int, EpochRecord]]
 class FitJob:
     """What all splits of a fit share; small, so that it can be sent to another process.
 
-    Attributes:
-        config: the fit, with all options of the head and the names of the features.
-        rows: the videos in use, as positions in the data set; splits count within them.
-        devices: names of PyTorch devices; the groups of splits take turns.
+    `config` has all options of the head and the names of the features. `rows` are the positions in the data
+    set of the videos in use; splits count within them. Groups of splits take turns on the `devices`.
     """
 
     store: FeatureReader
@@ -100,10 +98,9 @@ def run_fit(
 
 
 def groups_of(data: FeatureDataset, tasks: Sequence[SplitTask], job: FitJob, places: int) -> list[SplitGroup]:
-    """Return the splits in groups that train together; on a CPU, where that gains nothing, one a group.
+    """Return the splits in groups that train together, at most `places` at a time, each on its own GPU.
 
-    Args:
-        places: number of groups that train at the same time, each on its own GPU.
+    On a CPU, where training together gains nothing, each is a group.
     """
     batched = build_head_on_meta(job.config, data.channels).core.supports_batched_training
     together = batched and job.devices[0] != "cpu"
@@ -158,10 +155,8 @@ def _scored(
         rows = getattr(task.split, part)
         draws = sampler.testing(config.seed) if part == "test" else (sampler.validation(task.seed),)
         outputs = np.mean([predict(head, batcher.taking(draw), rows, groups) for draw in draws], axis=0)
-        scalings = (task.label_scalings[data.dataset_of[row]] for row in rows)
-        return tuple(
-            float(own.inverse_transform(output)) for own, output in zip(scalings, outputs, strict=True)
-        )
+        pairs = zip(data.dataset_of[list(rows)], outputs, strict=True)
+        return tuple(float(task.label_scalings[own].inverse_transform(output)) for own, output in pairs)
 
     parts = {part: scores(part) for part in PARTS}
     return SplitResult(parts, result.kept_epoch, result.kept_because, result.curve)
@@ -182,10 +177,8 @@ def _run_in_pool(
         pool.shutdown()
         return [result for future in futures for result in future.result()]
     except BrokenProcessPool as error:
-        raise TrainingError(
-            f"a process of the fit was killed from outside, often for want of memory; try again with fewer "
-            f"--jobs than {jobs}."
-        ) from error
+        problem = "a process of the fit was killed from outside, often for want of memory"
+        raise TrainingError(f"{problem}; try again with fewer --jobs than {jobs}.") from error
     finally:
         ours.close()  # after an error or Ctrl-C, workers save their states and end at once
         pool.shutdown(cancel_futures=True)

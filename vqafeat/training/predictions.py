@@ -49,13 +49,9 @@ Calibrations = tuple[tuple["Calibration", ...], ...]
 
 @dataclass(frozen=True)
 class Calibration:
-    """The line from one head's outputs to scores on one data set's label scale.
+    """The line from one head's outputs to scores on one data set's label scale, `low` to `high`.
 
-    Attributes:
-        low, high: range of the labels, which limits the scores.
-        part: part that the line was fitted on, "validation" or "train".
-        videos: number of videos in that part.
-        note: a warning for readers, or empty.
+    It was fitted on the `videos` videos of `part`, "validation" or "train"; `note` is a warning, or empty.
     """
 
     slope: float
@@ -69,10 +65,9 @@ class Calibration:
     def __post_init__(self) -> None:
         finite = all(isfinite(value) for value in (self.slope, self.offset, self.low, self.high))
         if not finite or self.slope < 0 or self.low > self.high:
-            raise ArgumentError(
-                f"calibration {self.slope} · output + {self.offset} between {self.low} and {self.high}: the "
-                "slope has to be at least 0, the range in order, and all numbers finite."
-            )
+            line = f"calibration {self.slope} · output + {self.offset} between {self.low} and {self.high}"
+            allowed = "the slope has to be at least 0, the range in order, and all numbers finite"
+            raise ArgumentError(f"{line}: {allowed}.")
 
     def scores(self, outputs: ArrayLike) -> NDArray[np.float64]:
         """Return scores on the label scale, of the shape of `outputs`."""
@@ -118,9 +113,8 @@ def _shrunk_slope(
     """Return the slopes of shrunk least squares lines; 0 where the outputs do not vary."""
     x, y, both = (np.asarray(values, dtype=np.float64) for values in (var_x, var_y, covariance))
     varying = np.where(x > 0, x, 1.0)
-    slopes = np.maximum(
-        both / varying * count / (count + _PRIOR_VIDEOS), _SMALLEST_CORRELATION * np.sqrt(y / varying)
-    )
+    smallest = _SMALLEST_CORRELATION * np.sqrt(y / varying)
+    slopes = np.maximum(both / varying * count / (count + _PRIOR_VIDEOS), smallest)
     return np.where(x > 0, slopes, 0.0)
 
 

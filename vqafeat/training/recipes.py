@@ -70,7 +70,8 @@ class Recipe:
         epochs: passes over the training part, of the largest data set where there are several.
         standardise: bring features to mean 0 and deviation 1 over the training part's frames.
         start_at_mean: make the untrained head's scores start at the training part's mean label.
-        warmup_fraction: share of the epochs at the start from which none is kept.
+        warmup_fraction: share of the epochs at the start from which none is kept; 1/6 is VSFA.py's zero-based
+            `epoch > epochs / 6`.
         split_rounding: where 60/20/20 is cut, "ceil" (VSFA) or "int" (MDTVSFA, Li).
         soft_rank, soft_rank_strength, loss_weight, rank_input: see `LossOptions`.
         decay, decay_every: factor and epochs of the schedule "step".
@@ -133,9 +134,7 @@ class Recipe:
         vars(self)["__doc__"] = RECIPE_SUMMARY.format(**vars(self))
 
     def first_checkpoint_epoch(self) -> int:
-        """Return the first epoch, counted from 1, that may be kept; 1/6 is the released VSFA.py's zero-based
-        `epoch > epochs / 6`.
-        """
+        """Return the first epoch, from 1, that may be kept."""
         if self.warmup_fraction == 0:
             return 1
         return min(int(self.warmup_fraction * self.epochs) + 2, self.epochs)
@@ -165,11 +164,10 @@ class Recipe:
             if key not in own or key in _NOT_OVERRIDDEN:
                 known = ", ".join(name for name in own if name not in _NOT_OVERRIDDEN)
                 raise ArgumentError(f"recipe '{self.name}' has no value '{key}'; it has {known}.")
-            kind, usual = type(own[key]), f"{own[key]!r} in the recipe '{self.name}'"
+            kind = type(own[key])
             if type(value) is not kind and not (kind is float and type(value) is int):
-                raise ArgumentError(
-                    f"{key} is {value!r}; it has to be of the kind {kind.__name__}, as {usual}."
-                )
+                usual = f"of the kind {kind.__name__}, as {own[key]!r} in the recipe '{self.name}'"
+                raise ArgumentError(f"{key} is {value!r}; it has to be {usual}.")
         changed = replace(self, **changes)
         changed._refuse_unread(changes)
         return changed

@@ -53,12 +53,10 @@ class RunConfig:
 
     Attributes:
         recipe: all values of the recipe; empty for heads that follow none.
-        seed: of the run; each split's own seed follows from it.
         feature_sets: names joined by `+`, for example `resnet50+slowfast-fast`.
         identities: feature set → what its numbers depend on; empty for an imported head.
         split_kind: how the splits were drawn, in words.
         origin: the command or file that the run comes from.
-        frame_input: the frames that the heads are trained and tested on.
         splits_digest: SHA-256 over the videos of each part of each split; empty where they are not known.
     """
 
@@ -80,9 +78,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if len({len(one.lines) for one in self.datasets}) != 1 or not self.splits:
-            raise WeightsError(
-                "the run needs at least one data set, each with one label line for each split; fit again."
-            )
+            needed = "at least one data set, each with one label line for each split"
+            raise WeightsError(f"the run needs {needed}; fit again.")
         if self.channels < 1:
             raise WeightsError(f"channels of the run is {self.channels}; it has to be at least 1.")
 
@@ -109,8 +106,8 @@ class RunConfig:
     @property
     def digest(self) -> str:
         """SHA-256 over all that decides the run's numbers, software included: the run's identity."""
-        python = {"python": ""}  # its version moves no number
-        values = {**self.as_dict(), "origin": "", "versions": {**self.versions, **python}}
+        # the version of Python moves no number
+        values = {**self.as_dict(), "origin": "", "versions": {**self.versions, "python": ""}}
         return sha256(json_text(values).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
@@ -121,25 +118,20 @@ class RunConfig:
     def from_dict(cls, values: Mapping[str, Any], where: str) -> "RunConfig":
         """Return the configuration that `as_dict` described; messages name `where`."""
         if (version := values.get("format_version")) != FORMAT_VERSION:
-            raise WeightsError(
-                f"{where} has format version {version}, this vqafeat reads {FORMAT_VERSION}; fit again."
-            )
+            known = f"this vqafeat reads {FORMAT_VERSION}"
+            raise WeightsError(f"{where} has format version {version}, {known}; fit again.")
         frame_input = values.get("frame_input")
         if not isinstance(frame_input, dict) or frame_input.get("order_reading") != ORDER_READING:
-            raise WeightsError(
-                f"{where}: frame_input is {frame_input}; its order_reading has to be '{ORDER_READING}'. Fit "
-                "again."
-            )
+            allowed = f"its order_reading has to be '{ORDER_READING}'"
+            raise WeightsError(f"{where}: frame_input is {frame_input}; {allowed}. Fit again.")
         frame_input = {key: value for key, value in frame_input.items() if key != "order_reading"}
         return parse(cls, {**values, "frame_input": frame_input}, where, WeightsError)
 
 
 def dataset_with_scale(config: RunConfig, scale_of: str | None) -> TrainingDataset:
     """Return the data set of a run with the requested label scale; without a name, the first."""
-    if scale_of is None:
-        return config.datasets[0]
-    for dataset in config.datasets:
-        if dataset.name == scale_of:
-            return dataset
-    trained_on = ", ".join(config.dataset_names)
-    raise ArgumentError(f"the run has no label scale of '{scale_of}'; it was trained on {trained_on}.")
+    names = config.dataset_names
+    if scale_of is not None and scale_of not in names:
+        trained_on = ", ".join(names)
+        raise ArgumentError(f"the run has no label scale of '{scale_of}'; it was trained on {trained_on}.")
+    return config.datasets[0 if scale_of is None else names.index(scale_of)]
