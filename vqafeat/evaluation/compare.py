@@ -36,11 +36,9 @@ class ComparedPair(Comparison):
 
 @dataclass(frozen=True)
 class ComparedRuns:
-    """Several runs of one data set, compared on `videos` different test videos.
+    """Several runs of one data set by the names of their folders, compared on `videos` different test videos.
 
-    Attributes:
-        summaries: name of a run's folder → all measures of the test parts.
-        pairs: in the order of the runs, or each run against the baseline.
+    `pairs` are in the order of the runs, or each run against the baseline.
     """
 
     dataset: str
@@ -89,7 +87,7 @@ def compare_runs(
     of a split on several data sets is the mean over them, weighted by their test videos; RMSE has no mean.
 
     Args:
-        measure: one of `vqafeat.training.results.EVERY_MEASURE`.
+        measure: one of `EVERY_MEASURE`.
         test: t or wilcoxon.
         baseline: the run that each other one is compared with; without it, all pairs are compared.
     """
@@ -110,9 +108,7 @@ def compare_runs(
             interval = Interval(measure, nan, nan, nan, _CONFIDENCE, len(videos), 0, _NO_MEAN)
         else:
             both = zip(parts[tested.first], parts[tested.second], strict=True)
-            splits = [
-                PairedSplit(own, other, mos, names, groups) for (own, mos, names, groups), (other, *_) in both
-            ]
+            splits = [PairedSplit(own, two[0], mos, names, groups) for (own, mos, names, groups), two in both]
             interval = _interval(splits, measure, resamples, tested.test.mean_difference)
         pairs.append(ComparedPair(**vars(tested), interval=interval))
     return ComparedRuns(first.config.dataset, measure, test, len(videos), summaries, tuple(pairs))
@@ -138,11 +134,11 @@ def _read_runs(folders: Sequence[Path], baseline: Path | None) -> dict[str, Run]
 
 
 def _check_same_mapping(one: Run, two: Run, measure: str) -> None:
-    if measure in _AFTER_A_MAPPING and one.config.mapping != two.config.mapping:
+    own, other = one.config.mapping, two.config.mapping
+    if measure in _AFTER_A_MAPPING and own != other:
         raise ArgumentError(
-            f"{measure} of '{one.path}' is computed after the mapping '{one.config.mapping}', of "
-            f"'{two.path}' after '{two.config.mapping}'; compare srocc, krocc or {measure}_plain, or fit "
-            "both with the same --mapping."
+            f"{measure} of '{one.path}' is computed after the mapping '{own}', of '{two.path}' after "
+            f"'{other}'; compare srocc, krocc or {measure}_plain, or fit both with the same --mapping."
         )
 
 

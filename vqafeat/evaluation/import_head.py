@@ -30,11 +30,9 @@ _GRU = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 @dataclass(frozen=True)
 class Layout:
-    """The layers of a released network.
+    """The layers of a released network, released name → name in this package's `head`.
 
-    Attributes:
-        layers: released name → name in this package's `head`.
-        others: prefix of the parameters that are not part of the head.
+    Parameters with the prefix `others` are not part of the head.
     """
 
     head: str
@@ -60,12 +58,12 @@ class Layout:
 
 
 _LAYOUTS = (
-    # class VSFA in VSFA.py of https://github.com/lidq92/VSFA
+    # class VSFA in VSFA.py of https://github.com/lidq92/VSFA, which creates but never runs `ann.fc`
     Layout(
         "sub-gru",
         "VSFA's released head",
         {"ann.fc0": "reduce.linear", "rnn": "recurrence", "q": "score"},
-        others="ann.fc.",  # created, but never run
+        others="ann.fc.",
     ),
     # class VQAModel in VQAmodel.py of https://github.com/lidq92/MDTVSFA and of
     # https://github.com/zwx8981/TCSVT-2022-BVQA
@@ -133,10 +131,9 @@ def read_released(
     mos_range: tuple[float, float],
     feature_sets: str | None,
 ) -> tuple[RunConfig, Head]:
-    """Return the configuration and the head in a released file of VSFA, MDTVSFA or Li et al.
+    """Return the configuration and the head in a state dict, for example VSFA.pt or MDTVSFA.pt.
 
     Args:
-        path: the state dict, for example VSFA.pt or MDTVSFA.pt; its names determine the head.
         score_scale: of VSFA, the largest MOS, by which its labels were divided; by default of `mos_range`.
         dataset: the data set of the training; of several, the one on whose scale the head is to score.
         feature_sets: by default, for 4608 channels Li et al.'s fusion, else GAP ‖ GSP of ResNet-50.

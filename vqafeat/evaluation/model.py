@@ -34,11 +34,10 @@ _WHOLE: Draws = (None,)
 
 
 class Model:
-    """The heads of a run, ready to score; scores are on the label scale of a data set of their training.
+    """The heads of a run, one per split, which score on the label scale of a data set of their training.
 
     Args:
-        heads: one per split; heads with several label scales are built for the scale of `scale_of`.
-        scale_of: the data set on whose label scale scores are; by default the run's first.
+        scale_of: that data set, for which heads with several scales are built; by default the run's first.
         calibrations: without them, scores are the output of the heads.
         folder: of the run; without it, the training videos are not known.
     """
@@ -72,7 +71,7 @@ class Model:
         if not path.exists():
             models = f"a published model ({', '.join(MODELS)}) or its file"
             raise WeightsError(f"'{folder}' does not exist; give a run folder, {models}.")
-        results.read_json(Path(folder) / results.METRICS)  # refuses a run that is not finished
+        results.read_json(path / results.METRICS)  # refuses a run that is not finished
         run = Run(folder)
         config, options = run.config, dict(run.config.options)
         if config.head not in HEADS:
@@ -134,12 +133,9 @@ class Model:
         name: str = "features",
         splits: Splits = None,
     ) -> float:
-        """Return the score of a video from the features of all its frames: the mean over heads.
+        """Return the score of a video from (time, channel) features of all its frames: the mean over heads.
 
-        Args:
-            frames: (time, channel).
-            seconds: (time,) presentation times, which sampling by rate needs.
-            name: of the video's file; it seeds random sampling.
+        Sampling by rate needs the (time,) presentation times; the name of the file seeds random sampling.
         """
         features = frames.numpy(force=True) if isinstance(frames, torch.Tensor) else np.asarray(frames)
         return self.score(features, splits, self.draws(name, len(features), seconds))

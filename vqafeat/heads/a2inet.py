@@ -110,9 +110,8 @@ class TemporalGates(nn.Module):
             nn.Sequential(nn.Linear(width, middle), nn.ReLU(), nn.Linear(middle, width), nn.Sigmoid())
             for _ in range(2)
         )
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(width, width, kernel, padding=kernel // 2) for _ in range(2)
-        )
+        convolutions = (nn.Conv1d(width, width, kernel, padding=kernel // 2) for _ in range(2))
+        self.convolutions = nn.ModuleList(convolutions)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return (time, 2·width) of (time, 2·width)."""
@@ -168,9 +167,8 @@ class A2INet(Head):
         if kernel < 1 or kernel % 2 == 0:
             raise ArgumentError(f"kernel is {kernel}; it has to be odd, as 3, to keep the number of frames.")
         if not 1 <= gate_reduction <= width:
-            raise ArgumentError(
-                f"gate_reduction is {gate_reduction}; it has to be between 1 and the width, {width}."
-            )
+            allowed = f"it has to be between 1 and the width, {width}"
+            raise ArgumentError(f"gate_reduction is {gate_reduction}; {allowed}.")
         self.pool = SubjectivePooling(pooling, window, beta)
         self.first_channels = first_channels
         self.first = FrameReduction(first_channels, width)

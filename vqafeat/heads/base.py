@@ -38,7 +38,7 @@ class Scores:
         """Return the scores of `count` equally large groups of videos, one after another in the batch."""
         if count == 1:
             return [self]
-        columns = (values.view(count, -1).unbind() for values in (self.relative, self.mapped, self.aligned))
+        columns = (values.view(count, -1).unbind() for values in vars(self).values())
         return [Scores(*values) for values in zip(*columns, strict=True)]
 
 
@@ -72,7 +72,7 @@ class FrameReduction(nn.Module):
         self.linear = nn.Linear(channels, reduced)
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("deviation", torch.ones(channels))
-        # found once, since a look at the statistics at each step costs a fiftieth of it
+        # a look at the statistics at each step would cost a fiftieth of it
         self._is_identity = True
         self.register_load_state_dict_post_hook(FrameReduction._check)  # type: ignore[no-untyped-call]
 
