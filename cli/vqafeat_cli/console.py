@@ -199,10 +199,11 @@ def sparkline(values: Sequence[float], width: int = 20) -> str:
     means = [float(part[np.isfinite(part)].mean()) if np.isfinite(part).any() else nan for part in stretches]
     finite = [mean for mean in means if isfinite(mean)] or [0.0]
     low, span = min(finite), (max(finite) - min(finite)) or 1.0
-    top = len(BARS) - 1
-    return "".join(
-        BARS[min(int((mean - low) / span * len(BARS)), top)] if isfinite(mean) else " " for mean in means
-    )
+
+    def bar(mean: float) -> str:
+        return BARS[min(int((mean - low) / span * len(BARS)), len(BARS) - 1)] if isfinite(mean) else " "
+
+    return "".join(map(bar, means))
 
 
 # results ---------------------------------------------------------------------------------------------------
@@ -242,8 +243,7 @@ def metrics_lines(summary: "MetricsSummary", mapping: str) -> list[str]:
 
 def smallest_to_largest(counts: Sequence[int]) -> str:
     """Return `3 to 5`, or one number if all are equal."""
-    low, high = min(counts), max(counts)
-    return f"{low}" if low == high else f"{low} to {high}"
+    return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 
 def shown_measures(mapping: str) -> list[tuple[str, str]]:
