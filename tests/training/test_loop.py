@@ -24,7 +24,7 @@ from tests.helpers.train_alone import (
 )
 from vqafeat.errors import TrainingError
 from vqafeat.heads.base import build_head
-from vqafeat.losses.base import LossFunction, LossOptions, build_loss
+from vqafeat.losses.base import LossFunction, build_loss
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
 from vqafeat.training import batching, loop, stacked_gru, trainer
@@ -139,7 +139,7 @@ def test_train__a_mixture_trains_on_its_scale_and_options() -> None:
 def test_train__leaves_out_an_incomplete_batch_if_the_recipe_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
-    def counted(name: str, options: LossOptions) -> LossFunction:
+    def counted(name: str, options: dict[str, Any]) -> LossFunction:
         loss = build_loss(name, options)
         return lambda outputs, labels: sizes.append(len(labels)) or loss(outputs, labels)
 

@@ -1,8 +1,7 @@
 """The losses of the papers: one by name, several joined by `+`, and those of several data sets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Any, Literal
 
 import numpy as np
@@ -14,11 +13,11 @@ from torch import Tensor
 from vqafeat.errors import ArgumentError
 from vqafeat.heads.base import Scores
 from vqafeat.losses import LOSSES
-from vqafeat.losses.soft_rank import SOFT_RANKS, soft_ranks
-from vqafeat.registry import keyword_options, named
+from vqafeat.losses.soft_rank import soft_ranks
+from vqafeat.registry import keyword_options
 
 BY_OPTION: Literal["rank_input"] = "rank_input"
-_SCORES = ("relative", "mapped", "aligned")
+SCORES = ("relative", "mapped", "aligned")
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Loss:
     """A loss of the scores of a batch.
 
     Attributes:
-        function: (batch,) scores and (batch,) labels → scalar; keyword-only parameters are `LossOptions`.
+        function: (batch,) scores and (batch,) labels → scalar; keyword-only parameters are its options.
         input_score: the field of `Scores` that it reads, or "rank_input" for the one that the option names.
         is_calibrated: whether it brings scores to the labels' scale.
     """
@@ -39,7 +38,7 @@ class Loss:
         # a registry lists and compares entries by these attributes
         keys = ("__module__", "__qualname__", "__doc__")
         vars(self).update({key: getattr(self.function, key) for key in keys if hasattr(self.function, key)})
-        if self.input_score not in (allowed := (*_SCORES, BY_OPTION)):
+        if self.input_score not in (allowed := (*SCORES, BY_OPTION)):
             raise ArgumentError(f"input_score is '{self.input_score}'; allowed are {', '.join(allowed)}.")
 
     def __call__(self, scores: Tensor, labels: Tensor, **options: Any) -> Tensor:
@@ -48,34 +47,8 @@ class Loss:
 
     @property
     def options(self) -> set[str]:
-        """The names of the `LossOptions` that it reads."""
+        """The names of the values of a recipe that it reads."""
         return {*keyword_options(self.function), *([BY_OPTION] if self.input_score == BY_OPTION else [])}
-
-
-@dataclass(frozen=True)
-class LossOptions:
-    """The options of all losses; each loss reads some of them.
-
-    Attributes:
-        soft_rank, soft_rank_strength: regularisation of the soft ranks ("l2" or "kl"); see `srcc_loss`.
-        loss_weight: weight of the second and later losses of a sum (λ of Li et al., η of A2INet).
-        rank_input: score that rank losses read, "relative" (released code) or "mapped" (Li et al.).
-    """
-
-    soft_rank: str = "l2"
-    soft_rank_strength: float = 1.0
-    loss_weight: float = 1.0
-    rank_input: str = "relative"
-
-    def __post_init__(self) -> None:
-        named("soft rank", self.soft_rank, SOFT_RANKS)
-        strength, weight = self.soft_rank_strength, self.loss_weight
-        if not 0 < strength < inf:
-            raise ArgumentError(f"soft_rank_strength is {strength}; it has to be above 0 and finite, as 0.1.")
-        if not 0 <= weight < inf:
-            raise ArgumentError(f"loss_weight is {weight}; it has to be at least 0 and finite, as 1.")
-        if self.rank_input not in _SCORES:
-            raise ArgumentError(f"rank_input is '{self.rank_input}'; allowed are {', '.join(_SCORES)}.")
 
 
 def _is_constant(values: Tensor) -> Tensor:
@@ -176,26 +149,28 @@ def on_label_scale(name: str) -> bool:
 LossFunction = Callable[[Scores, Tensor], Tensor]
 
 
-def build_loss(name: str, options: LossOptions | None = None) -> LossFunction:
+def build_loss(name: str, options: Mapping[str, Any] | None = None) -> LossFunction:
     """Return a loss, or a sum of losses joined by `+`: the first + loss_weight · each later one.
 
+    Of the options, `Recipe.loss_options`, each loss takes those that it reads.
     Source: Li et al. (TCSVT 2022) equation 16, `plcc+srcc`; A2INet equation 9, `l1+rank`; weights are 1.
     """
-    given = options or LossOptions()
+    given = options or {}
+    weight = given.get("loss_weight", 1.0)
     first, *later = (_with_options(LOSSES.get(part), given) for part in loss_parts(name))
 
     def joined(outputs: Scores, labels: Tensor) -> Tensor:
         total = first(outputs, labels)
         for part in later:
-            total = total + given.loss_weight * part(outputs, labels)
+            total = total + weight * part(outputs, labels)
         return total
 
     return joined
 
 
-def _with_options(loss: Loss, options: LossOptions) -> LossFunction:
-    keywords = {key: getattr(options, key) for key in keyword_options(loss.function)}
-    score = options.rank_input if loss.input_score == BY_OPTION else loss.input_score
+def _with_options(loss: Loss, options: Mapping[str, Any]) -> LossFunction:
+    keywords = {key: options[key] for key in keyword_options(loss.function) if key in options}
+    score = options.get(BY_OPTION, "relative") if loss.input_score == BY_OPTION else loss.input_score
     return lambda outputs, labels: loss(getattr(outputs, score), labels, **keywords)
 
 
