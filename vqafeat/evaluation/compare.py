@@ -36,17 +36,14 @@ class ComparedPair(Comparison):
 
 @dataclass(frozen=True)
 class ComparedRuns:
-    """Several runs of one data set by the names of their folders, compared on `videos` different test videos.
-
-    `pairs` are in the order of the runs, or each run against the baseline.
-    """
+    """Several runs of one data set by the names of their folders, compared on their test videos."""
 
     dataset: str
     measure: str
     test: str
     videos: int
     summaries: Mapping[str, MetricsSummary]
-    pairs: tuple[ComparedPair, ...]
+    pairs: tuple[ComparedPair, ...]  # in the order of the runs, or each run against the baseline
 
     @property
     def runs(self) -> dict[str, Summary]:
@@ -192,13 +189,10 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Blended scores of the test parts, κ·first + (1 − κ)·second, and their metrics.
+    """Blended scores of the test parts, κ·first + (1 − κ)·second, and their metrics."""
 
-    `kappas` has one κ per split, and `selection` says how they were selected.
-    """
-
-    kappas: tuple[float, ...]
-    selection: str
+    kappas: tuple[float, ...]  # one for each split
+    selection: str  # how they were selected, in words
     summary: MetricsSummary
     mapping: str
     predictions: tuple[Prediction, ...]

@@ -25,14 +25,11 @@ _SHORT_SIDES = (480, 720, 1080)
 
 @dataclass(frozen=True)
 class Groups:
-    """Groups of videos: what they are, in words; their names in the order of display; and video → group.
+    """The groups of videos."""
 
-    A video that is in no group is not in `of`.
-    """
-
-    words: str
-    order: tuple[str, ...]
-    of: Mapping[str, str]
+    words: str  # what they are, for the title of a table
+    order: tuple[str, ...]  # their names in the order of display
+    of: Mapping[str, str]  # video → group, without the videos that are in none
 
     def __post_init__(self) -> None:
         if strange := sorted(set(self.of.values()) - set(self.order)):

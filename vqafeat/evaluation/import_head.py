@@ -30,15 +30,12 @@ _GRU = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 @dataclass(frozen=True)
 class Layout:
-    """The layers of a released network, released name → name in this package's `head`.
+    """The layers of a released network."""
 
-    Parameters with the prefix `others` are not part of the head.
-    """
-
-    head: str
+    head: str  # its name in this package
     described: str
-    layers: Mapping[str, str]
-    others: str
+    layers: Mapping[str, str]  # released name → name in `head`
+    others: str  # prefix of the parameters that are not part of the head
 
     @property
     def names(self) -> dict[str, str]:

@@ -22,23 +22,17 @@ _CONNECT_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A released head; its authors release `file` at `home`, and report the `figures`.
-
-    Attributes:
-        features: the feature sets on which it was trained.
-        datasets: of its training; scores are on the label scale of the first, unless another is named.
-        url, sha256: the file's address and digest; a model without them is loaded from a file.
-    """
+    """A released head."""
 
     title: str
-    file: str
-    home: str
+    file: str  # its name where it is released
+    home: str  # where its authors release it
     licence: str
     paper: str
-    features: str
-    datasets: NonEmpty[Texts]
-    figures: str = ""
-    url: str = ""
+    features: str  # the feature sets on which it was trained
+    datasets: NonEmpty[Texts]  # of its training; by default, scores are on the label scale of the first
+    figures: str = ""  # what its authors report; empty if that is not known here
+    url: str = ""  # of the file; a model without it and the digest is loaded from a file
     sha256: str = ""
 
     def __post_init__(self) -> None:

@@ -22,17 +22,12 @@ SCORES = ("relative", "mapped", "aligned")
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss of the scores of a batch.
+    """A loss of the scores of a batch."""
 
-    Attributes:
-        function: (batch,) scores and (batch,) labels → scalar; keyword-only parameters are its options.
-        input_score: the field of `Scores` that it reads, or "rank_input" for the one that the option names.
-        is_calibrated: whether it brings scores to the labels' scale.
-    """
-
-    function: Callable[..., Tensor]
+    function: Callable[..., Tensor]  # (batch,) scores and labels → scalar; options are keyword-only
+    # the field of `Scores` that it reads, or "rank_input" for the one that this option names
     input_score: Literal["relative", "mapped", "aligned", "rank_input"] = "aligned"
-    is_calibrated: bool = False
+    is_calibrated: bool = False  # whether it brings scores to the labels' scale
 
     def __post_init__(self) -> None:
         # a registry lists and compares entries by these attributes

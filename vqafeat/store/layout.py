@@ -1,7 +1,16 @@
 """The two layouts of a store, with the same methods: the plain one, and the packed one, which is only read.
 
-The plain layout (module `store`) has an array for each video and feature set, in one checked chunk. In the
-packed layout all videos of a feature set share sharded arrays:
+The plain layout has an array for each video and feature set, in one uncompressed chunk with its CRC-32C. A
+local store is read by mapping the chunk files into memory.
+
+    <dataset>.zarr/              attrs: schema version, data set, manifest digest
+      labels/                    attrs: the data set's rows; permutations (videos, runs): its published splits
+      frames/<video>             seconds (T,) float64; attrs: where the frames came from
+      features/<feature set>/    attrs: the identity
+        <video>/                 values (N, D) float16 or float32, frame (N,) int32; attrs: complete, digest
+
+A video counts only if its `complete` attribute, written last, is present. In the packed layout all videos of
+a feature set share sharded arrays:
 
     <dataset>.zarr/            attrs: schema version, data set, complete; consolidated metadata (one request)
       labels/                  as in the plain layout
@@ -11,9 +20,9 @@ packed layout all videos of a feature set share sharded arrays:
         videos/                video, start, rows, dtype, source_sha256: an array (video,) each
         <dtype>/               values (all rows, D), frame (all rows,) int32
 
-A video's rows are `start` to `start + rows` of the arrays of its `dtype`. Shards have a bounded size; the
-chunks in them are uncompressed and have a CRC-32C each. In schema version 2, `videos` was one uint8 array
-with the columns as JSON.
+A video's rows are `start` to `start + rows` of the arrays of its `dtype`. Shards have a bounded size; each of
+their uncompressed chunks has a CRC-32C. In schema version 2, `videos` was one uint8 array with the columns as
+JSON.
 """
 
 import json

@@ -33,17 +33,13 @@ SHORT_CHUNK_BYTES = 16 << 10  # for frame indices and times, which take a thousa
 
 @dataclass(frozen=True)
 class PackResult:
-    """A store that was packed or unpacked, or had the layout already (`unchanged`).
-
-    Its content digest does not change. `videos` is the number of complete videos, summed over the feature
-    sets; `left_out` has a sentence for each other one.
-    """
+    """A store that was packed or unpacked."""
 
     path: StorePath
-    digest: str
-    videos: int
-    left_out: tuple[str, ...] = ()
-    unchanged: bool = False
+    digest: str  # of the content, the same before and after
+    videos: int  # number of complete videos, summed over the feature sets
+    left_out: tuple[str, ...] = ()  # one sentence for each video that was not complete
+    unchanged: bool = False  # the store already had the layout
 
     def __post_init__(self) -> None:
         if len(self.digest) != 64 or self.videos < 0:

@@ -1,16 +1,4 @@
-"""The feature store: one Zarr v3 group per data set.
-
-    <dataset>.zarr/              attrs: schema version, data set, manifest digest
-      labels/                    attrs: the data set's rows; permutations (videos, runs): its published splits
-      frames/<video>             seconds (T,) float64; attrs: where the frames came from
-      features/<feature set>/    attrs: the identity
-        <video>/                 values (N, D) float16 or float32, frame (N,) int32; attrs: complete, digest
-
-This is the plain layout, which can be written to. Each array is one uncompressed chunk with its CRC-32C; a
-video counts only if its `complete` attribute, written last, is present. A local store is read by mapping the
-chunk files into memory. `vqafeat pack` turns a finished store into the packed layout (module `layout`), which
-the same methods read.
-"""
+"""The feature store of a data set: one Zarr v3 group, in one of the two layouts of the module `layout`."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,7 +33,7 @@ _LABEL_COLUMNS = {"video": "name", "mos": "mos", "content": "content", "split": 
 
 
 class FeatureStore:
-    """One data set's features in a Zarr group; its layout is described in the module's docstring."""
+    """One data set's features in a Zarr group."""
 
     def __init__(self, path: StorePath, root: zarr.Group, layout: Layout) -> None:
         self.path, self.layout = path, layout

@@ -121,14 +121,11 @@ def sampling_named(text: str) -> Sampling:
 
 @dataclass(frozen=True)
 class FrameInput:
-    """The frames that a head sees, for example "SO" and "sample-16" (`ORDERS` and `SAMPLINGS`).
-
-    The score of a test video is the mean over `draws` draws of its frames.
-    """
+    """The frames that a head sees, for example "SO" and "sample-16" (`ORDERS` and `SAMPLINGS`)."""
 
     order: str = "OO"
     sampling: str = "all"
-    draws: int = 1
+    draws: int = 1  # of a test video's frames, whose mean is its score
 
     def __post_init__(self) -> None:
         named("order", self.order, ORDERS)

@@ -42,16 +42,12 @@ Records = SimpleQueue[tuple[int, EpochRecord]]
 
 @dataclass(frozen=True)
 class FitJob:
-    """What all splits of a fit share; small, so that it can be sent to another process.
-
-    `config` has all options of the head and the names of the features. `rows` are the positions in the data
-    set of the videos in use; splits count within them. Groups of splits take turns on the `devices`.
-    """
+    """What all splits of a fit share; small, so that it can be sent to another process."""
 
     store: FeatureReader
-    config: FitConfig
-    rows: tuple[int, ...]
-    devices: tuple[str, ...]
+    config: FitConfig  # with all options of the head and the names of the features
+    rows: tuple[int, ...]  # positions in the data set of the videos in use; splits count within them
+    devices: tuple[str, ...]  # on which the groups of splits take turns
     out: Path
     plugins: bytes = field(default_factory=pickled_plugins, repr=False)
 

@@ -49,18 +49,15 @@ Calibrations = tuple[tuple["Calibration", ...], ...]
 
 @dataclass(frozen=True)
 class Calibration:
-    """The line from one head's outputs to scores on one data set's label scale, `low` to `high`.
-
-    It was fitted on the `videos` videos of `part`, "validation" or "train"; `note` is a warning, or empty.
-    """
+    """The line from one head's outputs to scores on one data set's label scale, `low` to `high`."""
 
     slope: float
     offset: float
     low: float
     high: float
-    part: str
-    videos: int
-    note: str = ""
+    part: str  # that the line was fitted on, "validation" or "train"
+    videos: int  # in that part
+    note: str = ""  # a warning for readers
 
     def __post_init__(self) -> None:
         finite = all(isfinite(value) for value in (self.slope, self.offset, self.low, self.high))

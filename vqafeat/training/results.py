@@ -89,15 +89,12 @@ _IN_LABELS_UNIT = ("rmse", "rmse_plain", "rmse_calibrated")
 
 @dataclass(frozen=True)
 class Summary:
-    """One measure over the splits: mean, sample deviation (n − 1) and median of those where it is defined.
-
-    `values` has one for each split, NaN where it is not defined; the others are NaN of too few splits.
-    """
+    """One measure over the splits where it is defined; NaN where these are too few."""
 
     mean: float
-    std: float
+    std: float  # of the sample (n − 1)
     median: float
-    values: tuple[float, ...]
+    values: tuple[float, ...]  # one for each split, NaN where it is not defined
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Summary":
@@ -116,26 +113,18 @@ _UNKNOWN = Summary.of(())
 
 @dataclass(frozen=True)
 class MetricsSummary:
-    """SROCC, KROCC, PLCC and RMSE over the splits, with notes for readers.
-
-    Attributes:
-        plcc, rmse: after the run's mapping.
-        n: number of videos that each split was measured on.
-        plcc_plain, rmse_plain: of the heads' output, without a mapping.
-        rmse_calibrated: of the calibrated scores.
-        datasets: the summary of each data set, where there are several.
-    """
+    """SROCC, KROCC, PLCC and RMSE over the splits, the last two after the run's mapping."""
 
     srocc: Summary
     krocc: Summary
     plcc: Summary
     rmse: Summary
-    n: tuple[int, ...]
+    n: tuple[int, ...]  # number of videos that each split was measured on
     notes: tuple[str, ...]
-    plcc_plain: Summary = _UNKNOWN
+    plcc_plain: Summary = _UNKNOWN  # of the heads' output, without a mapping
     rmse_plain: Summary = _UNKNOWN
     rmse_calibrated: Summary = _UNKNOWN
-    datasets: Mapping[str, "MetricsSummary"] = field(default_factory=dict)
+    datasets: Mapping[str, "MetricsSummary"] = field(default_factory=dict)  # where there are several
 
     @classmethod
     def of(

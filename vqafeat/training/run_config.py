@@ -31,49 +31,33 @@ def software_versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class TrainingDataset:
-    """A data set that a run was trained on, and its label scale.
-
-    Attributes:
-        digest: SHA-256 of its labels; empty where it is not known.
-        score_name: what the labels are, for example "MOS".
-        mos_range: smallest and largest label; a whole number stays one, since the run's digest covers it.
-        lines: how a head's output becomes a score, one for each split.
-    """
+    """A data set that a run was trained on, and its label scale."""
 
     name: str
-    digest: str
-    score_name: str
-    mos_range: tuple[int | float, int | float]
-    lines: tuple[LabelScaling, ...]
+    digest: str  # SHA-256 of its labels; empty where it is not known
+    score_name: str  # what the labels are, for example "MOS"
+    mos_range: tuple[int | float, int | float]  # a whole number stays one, since the run's digest covers it
+    lines: tuple[LabelScaling, ...]  # how a head's output becomes a score, one for each split
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decided a run, resolved.
-
-    Attributes:
-        recipe: all values of the recipe; empty for heads that follow none.
-        feature_sets: names joined by `+`, for example `resnet50+slowfast-fast`.
-        identities: feature set → what its numbers depend on; empty for an imported head.
-        split_kind: how the splits were drawn, in words.
-        origin: the command or file that the run comes from.
-        splits_digest: SHA-256 over the videos of each part of each split; empty where they are not known.
-    """
+    """Everything that decided a run, resolved."""
 
     head: str
     options: dict[str, Any]
-    recipe: dict[str, Any]
+    recipe: dict[str, Any]  # empty for heads that follow none
     seed: int
-    feature_sets: str
-    identities: dict[str, dict[str, Any]]
+    feature_sets: str  # names joined by `+`, for example `resnet50+slowfast-fast`
+    identities: dict[str, dict[str, Any]]  # of the feature sets; empty for an imported head
     channels: int
     datasets: tuple[TrainingDataset, ...]
-    split_kind: str
+    split_kind: str  # how the splits were drawn, in words
     mapping: str
-    origin: str
+    origin: str  # the command or file that the run comes from
     versions: dict[str, str]
     frame_input: FrameInput = WHOLE_VIDEOS
-    splits_digest: str = ""
+    splits_digest: str = ""  # SHA-256 of the videos of each part of each split; empty where not known
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:

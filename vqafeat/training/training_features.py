@@ -33,15 +33,11 @@ class TrainingFeatures:
     """Mean and deviation of the training videos' mean features.
 
     The distance of a video is the root mean square over channels of (its mean − mean) / deviation.
-
-    Attributes:
-        mean, deviation: (channel,) over the training videos.
-        farthest: the largest distance of a training video from the others.
     """
 
-    mean: npt.NDArray[np.float64]
+    mean: npt.NDArray[np.float64]  # (channel,), and so is the deviation
     deviation: npt.NDArray[np.float64]
-    farthest: float
+    farthest: float  # the largest distance of a training video from the others
 
     def __post_init__(self) -> None:
         if self.mean.shape != self.deviation.shape or not (self.deviation > 0).all() or not self.farthest > 0:
