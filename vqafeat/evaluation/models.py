@@ -67,8 +67,7 @@ def read_published(name: str | Path, scale_of: str | None = None) -> "tuple[RunC
     model = MODELS.get(str(name)) or _model_in(Path(name))
     path = _fetched(str(name), model) if str(name) in MODELS else Path(name)
     dataset = load_manifest(scale_of if scale_of in model.datasets else model.datasets[0])
-    labels = dataset.name, dataset.score_name, dataset.mos_range
-    return read_released(path, None, *labels, model.features)
+    return read_released(path, dataset, feature_sets=model.features)
 
 
 def _model_in(path: Path) -> PublishedModel:

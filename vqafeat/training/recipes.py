@@ -51,14 +51,8 @@ _FORMER_NAMES = {
     "bucket_batches": "length_bucket_size",
 }
 _NOT_OVERRIDDEN = ("name", "head_options")  # options of the head are given by themselves
-_LEAST = {
-    "batch_size": 1,
-    "epochs": 1,
-    "decay_every": 1,
-    "length_bucket_size": 1,
-    "weight_decay": 0,
-    "warmup_fraction": 0,
-}
+_LEAST = dict.fromkeys(("batch_size", "epochs", "decay_every", "length_bucket_size"), 1)
+_LEAST |= {"weight_decay": 0, "warmup_fraction": 0}
 
 
 @dataclass(frozen=True)
