@@ -8,11 +8,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache
 from math import ceil
 from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -194,21 +195,8 @@ def _report_progress(
             future.result()
 
 
-@dataclass(eq=False)
-class _WorkerState:
-    """What a worker process keeps for all groups."""
-
-    records: Records
-    job: FitJob
-    features: SharedFeatures | None
-    checkpoint: Checkpoint | None = None
-
-    @cached_property
-    def data(self) -> FeatureDataset:
-        return worker_data(self.job, self.features)
-
-
-_state: _WorkerState | None = None
+# what a worker process keeps for all groups
+_worker = SimpleNamespace(checkpoint=None)
 
 
 def _start_worker(
@@ -219,23 +207,21 @@ def _start_worker(
     features: SharedFeatures | None,
 ) -> None:
     """Prepare a worker; the fork server has an older environment, and the job opens its store when loaded."""
-    global _state  # noqa: PLW0603 – a process pool gives its workers nothing else to keep things in
     os.environ.update(environment)
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process gets it too, and ends this one
-    exit_with_parent(parent, _save_state)
-    _state = _WorkerState(records, pickle.loads(pickled_job), features)
+    exit_with_parent(parent, lambda: _worker.checkpoint and _worker.checkpoint.save())
+    vars(_worker).update(records=records, job=pickle.loads(pickled_job), features=features)
 
 
-def _save_state() -> None:
-    if _state is not None and _state.checkpoint is not None:
-        _state.checkpoint.save()
+@cache
+def _data() -> FeatureDataset:
+    return worker_data(_worker.job, _worker.features)
 
 
 def _worker_main(group: SplitGroup) -> list[SplitResult]:
-    assert _state is not None
-    records, _state.checkpoint = _state.records, group.checkpoint(_state.job.out)
-    return fit_group(_state.data, group, _state.job, lambda *record: records.put(record), _state.checkpoint)
+    job, records, _worker.checkpoint = _worker.job, _worker.records, group.checkpoint(_worker.job.out)
+    return fit_group(_data(), group, job, lambda *record: records.put(record), _worker.checkpoint)
 
 
 def worker_data(job: FitJob, features: SharedFeatures | None) -> FeatureDataset:
