@@ -128,11 +128,9 @@ class A2INet(Head):
     The first feature set is the quality-aware one (F^q), the second the semantic-aware one (F^s). Features
     that the paper joins without these modules (tables 4, 5 and 7) go into the head `sub-gru`.
 
-    Choices where the paper is silent: the gates' reduction is 16, the temporal kernel 3; each of the two
-    blocks in figure 3 has its own gate and convolution; W_Q, W_K, W_V are matrices without bias; a one-way
-    fusion is joined with the branch that guided it, so the width stays. Both directions of CGIN share γ_s and
-    θ_s, as equation 4 is written; `fusion="cgin-separate"` has two of each. All deviations over time, in
-    CGIN, AdaIN and CATM, are √(population variance + 1e-5).
+    Choices where the paper is silent, besides those in docs/papers/a2inet.md: each of the two blocks in
+    figure 3 has its own gate and convolution; W_Q, W_K, W_V are matrices without bias; a one-way fusion is
+    joined with the branch that guided it, so the width stays.
 
     Args:
         first_channels: width of the first feature set, filled in by `fit`.
