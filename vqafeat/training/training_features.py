@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,7 @@ from torch import Tensor
 from vqafeat.errors import ArgumentError
 from vqafeat.store.features import FeatureDataset, as_tensor
 from vqafeat.training.batching import Batcher
-from vqafeat.training.frame_sampling import FrameSampler
+from vqafeat.training.frame_sampling import FrameInput, FrameSampler
 from vqafeat.training.results import TRAINING_FEATURES, read_weights, reading, write_weights
 
 # number of frames, (channel,) mean and (channel,) variance over them
@@ -68,14 +67,15 @@ class TrainingFeatures:
         return _rms((_frame_mean(features) - self.mean) / self.deviation) / self.farthest
 
 
-# data set → frames and device → moments of a video, for all splits that this process trains on
-_shared_moments: WeakKeyDictionary[FeatureDataset, dict[Any, Callable[[int], Moments]]] = WeakKeyDictionary()
-
-
 def shared_moments(batcher: Batcher, sampler: FrameSampler) -> Callable[[int], Moments]:
     """Return `frame_moments` of the frames that can be sampled; a process computes those of a video once."""
-    own, key = _shared_moments.setdefault(batcher.data, {}), (sampler.frame_input, batcher.device)
-    return own.setdefault(key, cache(partial(frame_moments, batcher.taking(sampler.candidate_indices))))
+    return _moments(batcher.data, sampler.frame_input, batcher.device)
+
+
+@lru_cache(maxsize=1)  # for all splits that this process trains on; the next fit's replace them
+def _moments(data: FeatureDataset, frame_input: FrameInput, device: torch.device) -> Callable[[int], Moments]:
+    sampler = FrameSampler(frame_input, data)
+    return cache(partial(frame_moments, Batcher(data, str(device)).taking(sampler.candidate_indices)))
 
 
 def frame_moments(batcher: Batcher, row: int) -> Moments:
