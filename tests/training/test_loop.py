@@ -1,5 +1,7 @@
 """The loop: seeded, best epoch kept, against a from-scratch step; what goes wrong is named."""
 
+import gc
+import weakref
 from collections import Counter
 from dataclasses import replace
 from math import isnan
@@ -307,3 +309,13 @@ def test_shared_moments__are_computed_once_a_video() -> None:
         combined_statistics(map(moments, SPLIT.train)), frame_statistics(data, SPLIT.train), strict=True
     ):
         assert torch.equal(one, other)
+
+
+def test_shared_moments__let_go_of_the_data_of_an_earlier_fit() -> None:
+    data, other = tiny_sequences(), tiny_sequences()
+    earlier = weakref.ref(data)
+    shared_moments(Batcher(data), FrameSampler(WHOLE_VIDEOS, data))(0)
+    shared_moments(Batcher(other), FrameSampler(WHOLE_VIDEOS, other))
+    del data
+    gc.collect()
+    assert earlier() is None
