@@ -1,30 +1,10 @@
 """Losses on the scores of a batch of videos. A new one is a line here, or a plug-in."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from vqafeat.registry import Registry
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class LossRegistry(Registry[Any]):
-    """The losses by name."""
-
-    def register(self, name: str, **attributes: Any) -> Callable[[Function], Function]:
-        """Return a decorator of a function (scores, labels) → loss; `attributes` are those of `Loss`."""
-
-        def decorate(function: Function) -> Function:
-            from vqafeat.losses.base import Loss
-
-            self.add(name, Loss(function, **attributes))
-            self._added[name] = function.__module__
-            return function
-
-        return decorate
-
-
-LOSSES = LossRegistry(
+LOSSES: Registry[Any] = Registry(
     "loss",
     {
         "l1": ("vqafeat.losses.base:L1", "mean absolute error (VSFA; A2INet equation 6)"),
