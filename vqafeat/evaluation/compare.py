@@ -151,7 +151,7 @@ def _summary(run: Run, measure: str) -> MetricsSummary:
 def _test_parts(
     run: Run, measure: str
 ) -> list[tuple[Values, Values, npt.NDArray[np.str_], npt.NDArray[np.intp] | None]]:
-    """Return each split's test part: what a measure compares with the labels, labels, videos, data sets."""
+    """Return the outputs that a measure compares, labels, videos and data sets of each split's test part."""
     field, parts = "score" if measure == "rmse_calibrated" else "prediction", []
     for number, split in enumerate(run.splits):
         rows = [run.held_out[number, "test", video] for video in sorted(split["test"])]
@@ -170,7 +170,7 @@ def _test_parts(
 
 
 def _interval(splits: Sequence[PairedSplit], measure: str, resamples: int, difference: float) -> Interval:
-    """Return the bootstrap interval of a mean difference, which is `difference` by the runs' own metrics."""
+    """Return the bootstrap interval of a mean difference; `difference` is that of the runs' own metrics."""
     kind = measure.partition("_")[0]
     interval = bootstrap_paired_difference(splits, kind, confidence=_CONFIDENCE, resamples=resamples)
     own, notes = interval.difference, [interval.note] if interval.note else []

@@ -54,8 +54,8 @@ class _WideProduct(torch.autograd.Function):
 class FrameReduction(nn.Module):
     """Standardisation and FC of each frame's features: (total frames, channel) → (total frames, reduced).
 
-    It starts with mean 0 and deviation 1, as class `ANN` of the released VSFA.py with one layer; other values
-    are folded into the matrix, so that a frame costs the same.
+    With mean 0 and deviation 1, as at its start, it is class `ANN` of the released VSFA.py with one layer.
+    Other values are folded into the matrix, so that a frame costs the same.
     """
 
     mean: Tensor

@@ -151,7 +151,8 @@ class SharedFeatures(Sequence[Array]):
     def __getitem__(self, row: int) -> Array:  # type: ignore[override]
         if row >= len(self):
             raise IndexError(row)
-        return self._frames[slice(*self.layout[0][row : row + 2])]
+        start, stop = self.layout[0][row : row + 2]
+        return self._frames[start:stop]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -291,7 +292,8 @@ def fuse(parts: Sequence[VideoFeatures], name: str) -> VideoFeatures:
 
 def complete_rows(store: FeatureReader, feature_sets: str) -> tuple[int, ...]:
     """Return the positions of the data set's videos that are complete in every feature set, in order."""
-    complete = set.intersection(*map(set, map(store.complete_videos, split_feature_sets(feature_sets))))
+    names = split_feature_sets(feature_sets)
+    complete = set.intersection(*(set(store.complete_videos(name)) for name in names))
     return tuple(row for row, video in enumerate(store.dataset.videos) if video.name in complete)
 
 
@@ -324,7 +326,7 @@ def load_features(
     names = tuple(video.name for video in videos)
     features = _StoredFeatures(store, split_feature_sets(feature_sets), names)
     return FeatureDataset(
-        names,
+        names=names,
         contents=tuple(video.content for video in videos),
         mos=np.array([video.mos for video in videos], dtype=np.float64),
         features=features,
@@ -335,10 +337,7 @@ def load_features(
 
 
 def to_shared_memory(data: FeatureDataset, most_bytes: int | None = None) -> FeatureDataset:
-    """Return the data in shared memory, or as it is where that takes more than `most_bytes`.
-
-    None stands for half of the free memory.
-    """
+    """Return the data in shared memory unless that takes over `most_bytes`, by default half of the free."""
     most = free_bytes() // 2 if most_bytes is None else most_bytes
     bounds = (0, *np.cumsum(data.lengths).tolist())
     if bounds[-1] * data.channels * data.dtype.itemsize > most:
