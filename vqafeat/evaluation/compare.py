@@ -72,9 +72,9 @@ class ComparedRuns:
 def compare_runs(
     folders: Sequence[Path],
     *,
-    measure: str = "srocc",
-    test: str = "t",
-    baseline: Path | None = None,
+    measure: str = "srocc",  # one of `EVERY_MEASURE`
+    test: str = "t",  # or wilcoxon
+    baseline: Path | None = None,  # that each other run is compared with; without it, all pairs are
     resamples: int = 2000,
 ) -> ComparedRuns:
     """Compare a measure of runs that were tested on the same videos, by its mean difference over the splits.
@@ -82,11 +82,6 @@ def compare_runs(
     The paired test takes the values that the runs recorded for each split. The bootstrap measures each split
     again in both runs on resampled videos, with the mapping that was fitted to the whole test part. The value
     of a split on several data sets is the mean over them, weighted by their test videos; RMSE has no mean.
-
-    Args:
-        measure: one of `EVERY_MEASURE`.
-        test: t or wilcoxon.
-        baseline: the run that each other one is compared with; without it, all pairs are compared.
     """
     if measure not in EVERY_MEASURE:
         raise ArgumentError(f"measure is '{measure}'; it has to be one of {', '.join(EVERY_MEASURE)}.")

@@ -17,11 +17,17 @@ from vqafeat.heads.pooling import SubjectivePooling, masked_mean
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """The (batch,) scores of a batch of videos; most heads have one score, which stands for all three."""
+    """The (batch,) scores of a batch of videos; most heads have one score, which stands for all three.
 
-    relative: Tensor  # in (0, 1) where the head bounds it; for SROCC and KROCC
-    mapped: Tensor  # a learnt logistic of the relative score; for PLCC
-    aligned: Tensor  # the mapped score on the label scale of a data set: the video's score; for RMSE
+    Attributes:
+        relative: in (0, 1) where the head bounds it; for SROCC and KROCC.
+        mapped: a learnt logistic of the relative score; for PLCC.
+        aligned: the mapped score on the label scale of a data set: the video's score; for RMSE.
+    """
+
+    relative: Tensor
+    mapped: Tensor
+    aligned: Tensor
 
     def __post_init__(self) -> None:
         shapes = {tuple(values.shape) for values in vars(self).values()}

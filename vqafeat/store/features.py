@@ -163,6 +163,7 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
     start, so that a damaged store is reported before any training.
 
     Attributes:
+        contents: the content that each video shows; videos of one content share it.
         mos: (video,) float64, on the data set's own scale.
         features: one (frame, channel) array per video, float16 or float32.
         seconds: position of a video → (frame,) presentation times, or None where they are not known.

@@ -57,35 +57,52 @@ _LEAST |= {"weight_decay": 0, "warmup_fraction": 0}
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a head is trained; the optimiser is Adam."""
+    """How a head is trained; the optimiser is Adam.
+
+    Attributes:
+        weight_decay: decoupled from the gradient (AdamW); with 0 it is plain Adam.
+        batch_size: videos a step; of each data set, where each has its own loss.
+        epochs: passes over the training part, of the largest data set where there are several.
+        standardise: bring features to mean 0 and deviation 1 over the training part's frames.
+        start_at_mean: make the untrained head's scores start at the training part's mean label.
+        warmup_fraction: share of the epochs at the start from which none is kept; 1/6 is the zero-based
+            `epoch > epochs / 6` of VSFA.py.
+        split_rounding: where 60/20/20 is cut, "ceil" (VSFA) or "int" (MDTVSFA, Li).
+        soft_rank, soft_rank_strength: see `srcc_loss`.
+        loss_weight: of the second and later losses of a sum (λ of Li et al., η of A2INet).
+        rank_input: score that rank losses read, "relative" (released code) or "mapped" (Li et al.).
+        decay, decay_every: factor and epochs of the schedule "step".
+        drop_last: leave out an epoch's last videos where they do not fill a batch, if there is a full one.
+        select: part whose SROCC selects the epoch, "validation", or "test" to repeat a table that did so.
+        multi_dataset: loss of several data sets: "losses", one each, combined; or "pooled", as one data set.
+        head_options: options of the head that differ from its defaults, where the head has them.
+        length_bucket_size: this many batches' worth of an epoch's shuffled videos are sorted by length at a
+            time, and the batches shuffled again, which saves a recurrence the steps after short videos' ends.
+    """
 
     name: str
     learning_rate: float
-    batch_size: int  # videos a step; of each data set, where each has its own loss
-    epochs: int  # passes over the training part, of the largest data set where there are several
-    weight_decay: float = 0.0  # decoupled from the gradient (AdamW)
+    batch_size: int
+    epochs: int
+    weight_decay: float = 0.0
     schedule: str = "none"
     loss: str = "l1"
     label_scaling: str = "largest-of-training"
     pooling: str = "released"
-    standardise: bool = False  # bring features to mean 0 and deviation 1 over the training part's frames
-    start_at_mean: bool = False  # the untrained head's scores start at the training part's mean label
-    # share of the epochs at the start from which none is kept; 1/6 is `epoch > epochs / 6` of VSFA.py
+    standardise: bool = False
+    start_at_mean: bool = False
     warmup_fraction: float = 0.0
-    split_rounding: str = "int"  # where 60/20/20 is cut: "ceil" (VSFA) or "int" (MDTVSFA, Li)
-    soft_rank: str = "l2"  # for this and the strength see `srcc_loss`
+    split_rounding: str = "int"
+    soft_rank: str = "l2"
     soft_rank_strength: float = 1.0
-    loss_weight: float = 1.0  # of the second and later losses of a sum (λ of Li et al., η of A2INet)
-    rank_input: str = "relative"  # what rank losses read; "mapped" in the paper of Li et al.
-    decay: float = 0.8  # factor and epochs of the schedule "step"
+    loss_weight: float = 1.0
+    rank_input: str = "relative"
+    decay: float = 0.8
     decay_every: int = 2
-    drop_last: bool = False  # leave out videos that do not fill a batch, if there is a full one
-    select: str = "validation"  # part whose SROCC selects the epoch; "test" repeats a table that did so
-    multi_dataset: str = "losses"  # one for each data set, combined; or "pooled", as one data set
-    # this many batches' worth of an epoch's shuffled videos are sorted by length at a time, and the batches
-    # shuffled again, which saves a recurrence the steps after short videos' ends
+    drop_last: bool = False
+    select: str = "validation"
+    multi_dataset: str = "losses"
     length_bucket_size: int = 1
-    # options of the head that differ from its defaults, where the head has them
     head_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
