@@ -16,7 +16,7 @@ from vqafeat.backbones.network import shared_networks
 from vqafeat.heads import HEADS
 from vqafeat.heads.base import build_head
 from vqafeat.losses import LOSSES
-from vqafeat.losses.base import LossOptions, build_loss
+from vqafeat.losses.base import build_loss
 from vqafeat.paper_tables.load import table_of
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +61,7 @@ def test_plugins_page__its_files_register_a_backbone_a_head_and_a_loss(
     head = build_head("two-layers", 8)
     scores = head(torch.randn(9, 8), torch.tensor([4, 5]))
     assert scores.shape == (2,)
-    loss = build_loss("huber", LossOptions())
+    loss = build_loss("huber")
     assert loss is not None
     torch.testing.assert_close(
         LOSSES.get("huber")(torch.tensor([1.0, 0.0]), torch.zeros(2)), torch.tensor(0.1 * (1 - 0.05) / 2)

@@ -72,8 +72,14 @@ def register_loss(name: str, **attributes: Any) -> Callable[[Function], Function
     Optional attributes are those of `vqafeat.losses.Loss`, for example `input_score="relative"`.
     """
     from vqafeat.losses import LOSSES
+    from vqafeat.losses.base import Loss
 
-    return LOSSES.register(name, **attributes)
+    def decorate(function: Function) -> Function:
+        LOSSES.add(name, Loss(function, **attributes))
+        LOSSES._added[name] = function.__module__
+        return function
+
+    return decorate
 
 
 def register_backbone(backbone: "Backbone") -> "Backbone":

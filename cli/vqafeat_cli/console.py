@@ -64,8 +64,8 @@ def progress_bar(
 ) -> Iterator[UpdateBar]:
     """Show a bar on stderr, or without a terminal a line every half minute.
 
-    Yields a function with the arguments of rich's `update`, `state`, and `count` in place of the finished and
-    all steps.
+    The yielded function takes the arguments of rich's `update`, `state`, a text, and `count`, which is shown
+    in place of the number of steps.
     """
     console = console or Console(stderr=True)
     width = max(10, min(40, console.width - 72))
@@ -90,13 +90,13 @@ def progress_bar(
 
 @contextmanager
 def shown_progress(videos: int, frames_each: float = 0.0) -> Iterator["ExtractionProgress"]:
-    """Show the progress of an extraction on stderr; `frames_each` is the expected mean, 0 if not known."""
+    """Show the progress of an extraction on stderr; videos have `frames_each` frames, 0 if not known."""
     with progress_bar("videos") as update:
         yield _ExtractionBar(update, videos, frames_each)
 
 
 class _ExtractionBar:
-    """Counts frames: of all videos, those that are decoded and those that are expected of the others."""
+    """Counts decoded frames, and estimates those of the videos that have not ended."""
 
     def __init__(self, update: UpdateBar, videos: int, frames_each: float) -> None:
         from vqafeat.extraction.results import ExtractionSummary
@@ -200,10 +200,11 @@ def sparkline(values: Sequence[float], width: int = 20) -> str:
     means = [float(part[np.isfinite(part)].mean()) if np.isfinite(part).any() else nan for part in stretches]
     finite = [mean for mean in means if isfinite(mean)] or [0.0]
     low, span = min(finite), (max(finite) - min(finite)) or 1.0
-    top = len(BARS) - 1
-    return "".join(
-        BARS[min(int((mean - low) / span * len(BARS)), top)] if isfinite(mean) else " " for mean in means
-    )
+
+    def bar(mean: float) -> str:
+        return BARS[min(int((mean - low) / span * len(BARS)), len(BARS) - 1)] if isfinite(mean) else " "
+
+    return "".join(map(bar, means))
 
 
 # results ---------------------------------------------------------------------------------------------------

@@ -94,8 +94,7 @@ def head(file: Path, out: Path, dataset: str, features: str | None, largest_labe
     from vqafeat.datasets import load_manifest
     from vqafeat.evaluation.import_head import import_head
 
-    known = load_manifest(dataset)
-    run = import_head(file, out, largest_label, known.name, known.score_name, known.mos_range, features)
+    run = import_head(file, out, load_manifest(dataset), largest_label, features)
     click.echo(f"run folder: {run}")
 
 

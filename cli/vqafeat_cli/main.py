@@ -95,7 +95,7 @@ complete_names(cli)
 
 
 def _words(error: Exception) -> str:
-    """Return the message of an error; the system's errors about a file name no next step themselves."""
+    """Return the message of an error, with a next step if it is the system's and about a file."""
     if not isinstance(error, OSError) or error.filename is None or isinstance(error, VqafeatError):
         return str(error)
     reason = f"'{error.filename}' cannot be read or written to ({error.strerror})"

@@ -136,15 +136,14 @@ labels_option = several("--labels", type=PATH, help=_LABELS)
 _BATCH = "Frames per batch in fp16 or bf16 on a GPU; otherwise 1.  [default: as many as fit in --memory]"
 _DECODER = "Video decoder; nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU and is checked against cpu."
 _MEMORY = "Memory limit, such as 16G.  [default: 4/5 of the free memory]"
+_TIMEOUT = "Seconds without a frame until a video fails."
 _WORKERS = "Decoding processes; 0 decodes in the main process.  [default: 2 on a CPU, one per core on a GPU]"
 
 extraction_options = together(
     option("--batch", "batch_frames", type=IntRange(1), help=_BATCH),
     option("--workers", type=IntRange(0), help=_WORKERS),
     amount_option("--memory", "memory_bytes", help=_MEMORY),
-    option(
-        "--timeout", "timeout_seconds", default=120.0, help="Seconds without a frame until a video fails."
-    ),
+    option("--timeout", "timeout_seconds", default=120.0, help=_TIMEOUT),
     option("--decoder", type=Choice(["cpu", "nvdec"]), default="cpu", help=_DECODER),
     option("--max-pixels", type=IntRange(1), help="Refuse videos with larger frames.  [default: twice 8K]"),
     option("--max-frames", type=IntRange(1), help="Refuse videos with more frames.  [default: 2000000]"),
@@ -201,7 +200,6 @@ cluster_options = together(
     option("--gpus-per-worker", type=float, help=_GPUS),
     option("--retries", type=int, help="Retries of a task whose Ray worker died.  [default: 2]"),
 )
-_CLUSTER_PARAMETERS = ("address", "ray_workers", "cpus_per_worker", "gpus_per_worker", "retries")
 
 
 def take_cluster(values: dict[str, Any], local: Mapping[str, object]) -> ClusterOptions | None:
@@ -210,8 +208,8 @@ def take_cluster(values: dict[str, Any], local: Mapping[str, object]) -> Cluster
     `local` has the values of options for a single machine, which --backend ray refuses.
     """
     backend = values.pop("backend")
-    names = (*_CLUSTER_PARAMETERS, "startup_timeout_seconds")
-    cluster = given({name: values.pop(name, None) for name in names})
+    names = ("address", "ray_workers", "cpus_per_worker", "gpus_per_worker", "retries")
+    cluster = given({name: values.pop(name, None) for name in (*names, "startup_timeout_seconds")})
     if backend == "ray":
         for name, value in given(local).items():
             problem = f"{name} is '{value}', which is for one machine, but the backend is 'ray'"
@@ -219,7 +217,6 @@ def take_cluster(values: dict[str, Any], local: Mapping[str, object]) -> Cluster
         return ClusterOptions(workers=cluster.pop("ray_workers", None), **cluster)
     if cluster:
         name = "--" + next(iter(cluster)).removesuffix("_seconds").replace("_", "-")
-        raise ArgumentError(
-            f"{name} is for a cluster, but the backend is 'local'; add --backend ray, or leave it out."
-        )
+        problem = f"{name} is for a cluster, but the backend is 'local'"
+        raise ArgumentError(f"{problem}; add --backend ray, or leave it out.")
     return None

@@ -251,7 +251,7 @@ def _text(value: object) -> str:
 
 
 def _metrics_lines(run: "vf.Run") -> Iterator[str]:
-    from vqafeat.training.calibration import calibration_words
+    from vqafeat.training.predictions import calibration_words
     from vqafeat.training.results import METRICS, PREDICTIONS, read_json
     from vqafeat_cli.console import metrics_lines, smallest_to_largest
 

@@ -44,9 +44,8 @@ def open_store(folder: StorePath, dataset: str | None) -> FeatureStore:
             name = load_manifest(dataset).name
         path = store_path(folder, name)
         if not path.exists() and name in manifest_names():
-            raise StoreError(
-                f"no features of '{name}' in '{folder}'; make them with `{command.format(name)}`."
-            )
+            next_step = f"make them with `{command.format(name)}`"
+            raise StoreError(f"no features of '{name}' in '{folder}'; {next_step}.")
         return FeatureStore.open(path)
     paths = stores_in(folder)
     if not paths:

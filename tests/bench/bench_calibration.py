@@ -31,10 +31,9 @@ from vqafeat.metrics import fit_logistic
 from vqafeat.paper_tables.sources import DemoShare
 from vqafeat.splits import SplitRequest, make_split
 from vqafeat.store import FeatureStore
-from vqafeat.training.calibration import fit_calibration
 from vqafeat.training.config import FitConfig, is_gradient_based
 from vqafeat.training.fit import fit
-from vqafeat.training.predictions import Prediction
+from vqafeat.training.predictions import Prediction, fit_calibration
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SPLITS = 5

@@ -4,6 +4,7 @@ equations.
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,26 @@ import torch
 from scipy.stats import spearmanr
 
 from vqafeat.backbones.weights import read_state_dict
+from vqafeat.datasets import load_manifest
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.evaluation.import_head import import_head
+from vqafeat.evaluation import import_head as module
 from vqafeat.evaluation.model import Model
 from vqafeat.heads.mdtvsfa import AlignedHead
 from vqafeat.losses.label_scaling import LabelScaling
+
+KONVID = load_manifest("konvid")
+
+
+def import_head(
+    path: Path,
+    out: Path,
+    score_scale: float | None = None,
+    dataset: str = "konvid",
+    mos_range: tuple[float, float] = (1.22, 4.64),
+    feature_sets: str | None = None,
+) -> Path:
+    trained_on = replace(KONVID, name=dataset, mos_range=mos_range)
+    return module.import_head(path, out, trained_on, score_scale, feature_sets)
 
 
 class NeedsCode:

@@ -10,6 +10,7 @@ import torch
 
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.command_line import WEIGHTS, Run
+from vqafeat.datasets import load_manifest
 from vqafeat.errors import ArgumentError, DatasetError, WeightsError
 from vqafeat.evaluation.import_head import import_head
 from vqafeat.evaluation.model import load_model
@@ -47,7 +48,7 @@ def cached(tmp_path: Path) -> list[Path]:
 
 def test_load_model__fetches_a_published_model_once(released: Path, tmp_path: Path) -> None:
     score = load_model("vsfa").predict_features(FEATURES)
-    imported = import_head(released, tmp_path / "run", feature_sets="squeezenet1_0")
+    imported = import_head(released, tmp_path / "run", load_manifest("konvid"), feature_sets="squeezenet1_0")
     assert load_model(imported).predict_features(FEATURES) == score
     assert load_model(released).predict_features(FEATURES) == score  # by its file
     (file,) = cached(tmp_path)

@@ -327,7 +327,7 @@ def test_extract__a_full_disk_leaves_a_valid_store(
             raise OSError(errno.ENOSPC, "No space left on device")
         written.append(write_array(*arguments))  # type: ignore[arg-type, func-returns-value]
 
-    monkeypatch.setattr("vqafeat.store.plain.write_array", write_until_full)
+    monkeypatch.setattr("vqafeat.store.layout.write_array", write_until_full)
     with pytest.raises(
         StoreError, match=r"'.*v.zarr' cannot be written to \(No space left on device\); make room"
     ):

@@ -18,7 +18,6 @@ from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
-from vqafeat.training.calibration import write_calibrations
 from vqafeat.training.config import FitConfig
 from vqafeat.training.fit import fit
 from vqafeat.training.fit_videos import DrawnSplits
@@ -27,6 +26,7 @@ from vqafeat.training.predictions import (
     fit_calibrations,
     summarise,
     with_scores,
+    write_calibrations,
     write_predictions,
 )
 from vqafeat.training.run_config import RunConfig, TrainingDataset

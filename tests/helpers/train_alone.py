@@ -14,7 +14,7 @@ from vqafeat.training.config import FitConfig, Recipe
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
 from vqafeat.training.loop import train_splits
 from vqafeat.training.trainer import SplitTask, check_parts
-from vqafeat.training.training_features import FrameMoments, combined_statistics
+from vqafeat.training.training_features import combined_statistics, frame_moments
 
 SPLIT = Split(tuple(range(10)), tuple(range(10, 15)), tuple(range(15, 20)))
 RECURRENT_OPTIONS = {"reduced": 4, "hidden": 3}
@@ -66,5 +66,6 @@ def finish(loop: Generator[EpochRecord, None, TrainingResult]) -> TrainingResult
 def frame_statistics(
     data: FeatureDataset, rows: Sequence[int], frame_indices: FrameSelector = all_frames
 ) -> tuple[Tensor, Tensor]:
-    """Return the `combined_statistics` of videos."""
-    return combined_statistics(map(FrameMoments(Batcher(data).taking(frame_indices)), rows))
+    """Return the statistics of a training part by themselves."""
+    batcher = Batcher(data).taking(frame_indices)
+    return combined_statistics(frame_moments(batcher, row) for row in rows)

@@ -17,8 +17,14 @@ from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.evaluation.evaluate import evaluate
 from vqafeat.evaluation.model import Model
 from vqafeat.splits import Split
-from vqafeat.training.calibration import Calibration, _left_out_scores, fit_calibration
-from vqafeat.training.predictions import load_calibrations, read_metrics, read_predictions
+from vqafeat.training.predictions import (
+    Calibration,
+    _left_out_scores,
+    fit_calibration,
+    load_calibrations,
+    read_metrics,
+    read_predictions,
+)
 from vqafeat.training.results import CONFIG, read_json
 from vqafeat.training.run_config import RunConfig
 
@@ -91,7 +97,7 @@ class TestFitCalibration:
         outputs, mos = np.array([2.0, 3.0, 4.0]), np.array([2.6, 2.5, 3.6])
         prior, free = (fit_calibration(outputs, mos, RANGE, "validation", scaled) for scaled in (True, False))
         assert free.slope + 0.05 < prior.slope < 1
-        far = fit_calibration(1000 * outputs, mos, RANGE, "validation", on_label_scale=True)
+        far = fit_calibration(1000 * outputs, mos, RANGE, "validation", scaled=True)
         assert far.slope < 1e-3
 
     def test_calibration__scores_never_leave_the_label_range(self) -> None:
@@ -116,7 +122,7 @@ class TestFitCalibration:
     def test_fit_calibration__without_a_line_keeps_outputs_on_the_label_scale(
         self, outputs: list[float], mos: list[float], why: str
     ) -> None:
-        fitted = fit_calibration(outputs, mos, RANGE, "validation", on_label_scale=True)
+        fitted = fit_calibration(outputs, mos, RANGE, "validation", scaled=True)
         assert fitted.scores([0.0, 2.5, 9.0]).tolist() == [1.0, 2.5, 5.0]
         assert why in fitted.note
         assert "so the head's output is taken as it is" in fitted.note
@@ -149,11 +155,7 @@ class TestRun:
         for split, part in enumerate(("validation", "train")):
             own = [row for row in rows if (row.split, row.part) == (split, part)]
             expected = fit_calibration(
-                [row.prediction for row in own],
-                [row.mos for row in own],
-                (-1.0, 5.0),
-                part,
-                on_label_scale=True,
+                [row.prediction for row in own], [row.mos for row in own], (-1.0, 5.0), part, scaled=True
             )
             assert fitted[split] == expected
 

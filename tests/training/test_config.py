@@ -9,7 +9,6 @@ import torch
 
 from vqafeat.errors import ArgumentError, UnknownNameError, VqafeatError
 from vqafeat.heads.base import build_head
-from vqafeat.losses.base import LossOptions
 from vqafeat.training.config import RECIPES, SCHEDULES, FitConfig, Recipe
 
 
@@ -115,8 +114,8 @@ def test_recipes__equal_those_of_the_papers() -> None:
         "fang": (1e-5, 128, 2000, "l1", "largest-of-dataset", "none"),
         "a2inet": (2e-5, 8, 40, "l1+rank", "unit-of-training", "none"),
     }
-    assert RECIPES.get("li-released").loss_options() == LossOptions("l2", 1.0, 1.0)
-    assert RECIPES.get("li").loss_options() == LossOptions("l2", 0.01, 1.0, "mapped")
+    assert list(RECIPES.get("li-released").loss_options().values()) == ["l2", 1.0, 1.0, "relative"]
+    assert list(RECIPES.get("li").loss_options().values()) == ["l2", 0.01, 1.0, "mapped"]
     # 0.2 every two epochs in print, 0.8 in the code
     assert [rates_of(RECIPES.get(name))[4] / 5e-4 for name in ("li", "li-released")] == pytest.approx(
         [0.04, 0.64]
@@ -129,10 +128,8 @@ def test_recipes__equal_those_of_the_papers() -> None:
 
 def test_overridden__refuses_a_change_that_nothing_reads() -> None:
     recipe = RECIPES.get("default")
-    assert (
-        recipe.overridden({"loss": "srcc", "soft_rank_strength": 0.1}).loss_options().soft_rank_strength
-        == 0.1
-    )
+    changed = recipe.overridden({"loss": "srcc", "soft_rank_strength": 0.1})
+    assert changed.loss_options()["soft_rank_strength"] == 0.1
     with pytest.raises(
         ArgumentError,
         match=r"soft_rank_strength is 0.1, but the loss 'l1' with the schedule 'none' does not .*: srcc",
@@ -177,6 +174,36 @@ def test_overridden__refuses_wrong_values() -> None:
 def test_recipe__refuses_wrong_values(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         Recipe(**{"name": "own", "learning_rate": 1e-3, "batch_size": 4, "epochs": 2, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"soft_rank": "l3"}, UnknownNameError, r"unknown soft rank 'l3'"),
+        (
+            {"soft_rank_strength": 0.0},
+            ArgumentError,
+            r"soft_rank_strength is 0.0; it has to be above 0 and finite, as 0.1",
+        ),
+        ({"soft_rank_strength": math.inf}, ArgumentError, r"soft_rank_strength is inf"),
+        (
+            {"loss_weight": -1.0},
+            ArgumentError,
+            r"loss_weight is -1.0; it has to be at least 0 and finite, as 1",
+        ),
+        ({"loss_weight": math.nan}, ArgumentError, r"loss_weight is nan"),
+        (
+            {"rank_input": "pooled"},
+            ArgumentError,
+            r"rank_input is 'pooled'; allowed are relative, mapped, aligned",
+        ),
+    ],
+)
+def test_recipe__refuses_wrong_options_of_losses(
+    change: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Recipe("own", learning_rate=1e-3, batch_size=4, epochs=2, **change)
 
 
 def test_recipe__refuses_unknown_names() -> None:

@@ -1,5 +1,7 @@
 """The loop: seeded, best epoch kept, against a from-scratch step; what goes wrong is named."""
 
+import gc
+import weakref
 from collections import Counter
 from dataclasses import replace
 from math import isnan
@@ -25,7 +27,7 @@ from tests.helpers.train_alone import (
 )
 from vqafeat.errors import TrainingError
 from vqafeat.heads.base import build_head
-from vqafeat.losses.base import LossFunction, LossOptions, build_loss
+from vqafeat.losses.base import LossFunction, build_loss
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
 from vqafeat.training import batching, loop, stacked_heads, trainer
@@ -140,7 +142,7 @@ def test_train__a_mixture_trains_on_its_scale_and_options() -> None:
 def test_train__leaves_out_an_incomplete_batch_if_the_recipe_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
-    def counted(name: str, options: LossOptions) -> LossFunction:
+    def counted(name: str, options: dict[str, Any]) -> LossFunction:
         loss = build_loss(name, options)
         return lambda outputs, labels: sizes.append(len(labels)) or loss(outputs, labels)
 
@@ -318,3 +320,13 @@ def test_shared_moments__are_computed_once_a_video() -> None:
         combined_statistics(map(moments, SPLIT.train)), frame_statistics(data, SPLIT.train), strict=True
     ):
         assert torch.equal(one, other)
+
+
+def test_shared_moments__let_go_of_the_data_of_an_earlier_fit() -> None:
+    data, other = tiny_sequences(), tiny_sequences()
+    earlier = weakref.ref(data)
+    shared_moments(Batcher(data), FrameSampler(WHOLE_VIDEOS, data))(0)
+    shared_moments(Batcher(other), FrameSampler(WHOLE_VIDEOS, other))
+    del data
+    gc.collect()
+    assert earlier() is None

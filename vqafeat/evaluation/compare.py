@@ -49,7 +49,7 @@ class ComparedRuns:
     test: str
     tested_videos: Mapping[str, int]
     summaries: Mapping[str, MetricsSummary]
-    pairs: tuple[ComparedPair, ...]
+    pairs: tuple[ComparedPair, ...]  # in the order of the runs, or each run against the baseline
 
     @property
     def videos(self) -> int:
@@ -134,9 +134,7 @@ def compare_runs(
             interval = Interval(measure, nan, nan, nan, _CONFIDENCE, videos.total(), 0, _NO_MEAN)
         else:
             both = zip(parts[tested.first], parts[tested.second], strict=True)
-            splits = [
-                PairedSplit(own, other, mos, names, groups) for (own, mos, names, groups), (other, *_) in both
-            ]
+            splits = [PairedSplit(own, two[0], mos, names, groups) for (own, mos, names, groups), two in both]
             interval = _interval(splits, measure, resamples, tested.test.mean_difference)
         pairs.append(ComparedPair(**vars(tested), interval=interval))
     return ComparedRuns(first.config.dataset, measure, test, videos, summaries, tuple(pairs))
@@ -170,11 +168,11 @@ def run_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _check_same_mapping(one: Run, two: Run, measure: str) -> None:
-    if measure in _AFTER_A_MAPPING and one.config.mapping != two.config.mapping:
+    own, other = one.config.mapping, two.config.mapping
+    if measure in _AFTER_A_MAPPING and own != other:
         raise ArgumentError(
-            f"{measure} of '{one.path}' is computed after the mapping '{one.config.mapping}', of "
-            f"'{two.path}' after '{two.config.mapping}'; compare srocc, krocc or {measure}_plain, or fit "
-            "both with the same --mapping."
+            f"{measure} of '{one.path}' is computed after the mapping '{own}', of '{two.path}' after "
+            f"'{other}'; compare srocc, krocc or {measure}_plain, or fit both with the same --mapping."
         )
 
 
@@ -190,7 +188,7 @@ def _summary(run: Run, measure: str) -> MetricsSummary:
 def _test_parts(
     run: Run, measure: str
 ) -> list[tuple[Values, Values, npt.NDArray[np.str_], npt.NDArray[np.intp] | None]]:
-    """Return each split's test part: what a measure compares with the labels, labels, videos, data sets."""
+    """Return the outputs that a measure compares, labels, videos and data sets of each split's test part."""
     field, parts = "score" if measure == "rmse_calibrated" else "prediction", []
     for number, split in enumerate(run.splits):
         rows = [run.held_out[number, "test", video] for video in sorted(split["test"])]
@@ -209,7 +207,7 @@ def _test_parts(
 
 
 def _interval(splits: Sequence[PairedSplit], measure: str, resamples: int, difference: float) -> Interval:
-    """Return the bootstrap interval of a mean difference, which is `difference` by the runs' own metrics."""
+    """Return the bootstrap interval of a mean difference; `difference` is that of the runs' own metrics."""
     kind = measure.partition("_")[0]
     interval = bootstrap_paired_difference(splits, kind, confidence=_CONFIDENCE, resamples=resamples)
     own, notes = interval.difference, [interval.note] if interval.note else []
@@ -228,13 +226,10 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Blended scores of the test parts, κ·first + (1 − κ)·second, and their metrics.
+    """Blended scores of the test parts, κ·first + (1 − κ)·second, and their metrics."""
 
-    `kappas` has one κ per split, and `selection` says how they were selected.
-    """
-
-    kappas: tuple[float, ...]
-    selection: str
+    kappas: tuple[float, ...]  # one for each split
+    selection: str  # how they were selected, in words
     summary: MetricsSummary
     mapping: str
     predictions: tuple[Prediction, ...]

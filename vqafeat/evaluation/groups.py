@@ -25,17 +25,11 @@ _SHORT_SIDES = (480, 720, 1080)
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups of videos.
+    """The groups of videos."""
 
-    Attributes:
-        words: what the groups are, for the title of a table.
-        order: the names of the groups in the order of display.
-        of: video → group; a video that is in no group is not in it.
-    """
-
-    words: str
-    order: tuple[str, ...]
-    of: Mapping[str, str]
+    words: str  # what they are, for the title of a table
+    order: tuple[str, ...]  # their names in the order of display
+    of: Mapping[str, str]  # video → group, without the videos that are in none
 
     def __post_init__(self) -> None:
         if strange := sorted(set(self.of.values()) - set(self.order)):
@@ -54,10 +48,7 @@ class GroupMetrics:
 
 @dataclass(frozen=True)
 class GroupEvaluation:
-    """An evaluation by groups; those without measured videos are left out.
-
-    `ungrouped` is the number of measured videos that are in no group.
-    """
+    """An evaluation by groups with measured videos; `ungrouped` is how many of these are in no group."""
 
     by: str
     words: str
@@ -88,10 +79,7 @@ def evaluate_groups(
     """Return the metrics of each group of the measured videos; the mapping is fitted on the group alone.
 
     Source: Li et al. (TCSVT 2022), section IV-C, tables VII (`resolution`), VIII (`class`), IX (`quality`).
-
-    Args:
-        by: name of a grouping, or path of a CSV with the columns video,group.
-        quality_threshold: only for `quality`; see `by_quality`.
+    `by` is the name of a grouping, or the path of a CSV with the columns video,group.
     """
     videos = tuple(dict.fromkeys(row.video for row in evaluation.predictions))
     grouped = group_videos(by, source, videos, quality_threshold)
@@ -112,8 +100,7 @@ def group_videos(
     if _is_csv(by):
         return _by_csv(videos, Path(by))
     options = {} if quality_threshold is None else {"threshold": quality_threshold}
-    groups: Groups = GROUPINGS.get(by)(source, videos, **options)
-    return groups
+    return GROUPINGS.get(by)(source, videos, **options)  # type: ignore[no-any-return]
 
 
 def group_metrics(rows: Sequence[Prediction], heads: int, mapping: str) -> MetricsSummary:
@@ -193,7 +180,7 @@ def _by_csv(videos: Sequence[str], path: Path) -> Groups:
     group_of = dict(rows)
     next_step = "add them, with an empty group if they belong to none"
     _complete({video: group_of.get(video) for video in videos}, f"a row in '{path}'", next_step)
-    of = {video: group for video, group in rows if group}
+    of = {video: group for video, group in group_of.items() if group}
     return Groups(f"groups of '{path}'", tuple(dict.fromkeys(of.values())), of)
 
 

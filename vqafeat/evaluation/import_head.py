@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vqafeat.backbones.weights import read_state_dict
+from vqafeat.datasets.manifest import Manifest
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.heads.base import Head, build_head, head_options
 from vqafeat.io import summarize, write_json
@@ -30,17 +31,12 @@ _GRU = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 @dataclass(frozen=True)
 class Layout:
-    """The layers of a released network.
+    """The layers of a released network."""
 
-    Attributes:
-        layers: released name → name in this package's `head`.
-        others: prefix of the parameters that are not part of the head.
-    """
-
-    head: str
+    head: str  # its name in this package
     described: str
-    layers: Mapping[str, str]
-    others: str
+    layers: Mapping[str, str]  # released name → name in `head`
+    others: str  # prefix of the parameters that are not part of the head
 
     @property
     def names(self) -> dict[str, str]:
@@ -60,12 +56,12 @@ class Layout:
 
 
 _LAYOUTS = (
-    # class VSFA in VSFA.py of https://github.com/lidq92/VSFA
+    # class VSFA in VSFA.py of https://github.com/lidq92/VSFA, which creates but never runs `ann.fc`
     Layout(
         "sub-gru",
         "VSFA's released head",
         {"ann.fc0": "reduce.linear", "rnn": "recurrence", "q": "score"},
-        others="ann.fc.",  # created, but never run
+        others="ann.fc.",
     ),
     # class VQAModel in VQAmodel.py of https://github.com/lidq92/MDTVSFA and of
     # https://github.com/zwx8981/TCSVT-2022-BVQA
@@ -126,34 +122,29 @@ def _read_lines(released: Mapping[str, Tensor]) -> tuple[list[str], dict[str, Te
 
 
 def read_released(
-    path: Path,
-    score_scale: float | None,
-    dataset: str,
-    score_name: str,
-    mos_range: tuple[float, float],
-    feature_sets: str | None,
+    path: Path, dataset: Manifest, score_scale: float | None = None, feature_sets: str | None = None
 ) -> tuple[RunConfig, Head]:
-    """Return the configuration and the head in a released file of VSFA, MDTVSFA or Li et al.
+    """Return the configuration and the head in a state dict, for example VSFA.pt or MDTVSFA.pt.
 
     Args:
-        path: the state dict, for example VSFA.pt or MDTVSFA.pt; its names determine the head.
-        score_scale: of VSFA, the largest MOS, by which its labels were divided; by default of `mos_range`.
         dataset: the data set of the training; of several, the one on whose scale the head is to score.
+        score_scale: of VSFA, the largest MOS, by which its labels were divided; by default the data set's.
         feature_sets: by default, for 4608 channels Li et al.'s fusion, else GAP ‖ GSP of ResNet-50.
     """
     if score_scale is not None and not score_scale > 0:
         allowed = "it has to be the largest label of its data set, as 4.64 for KoNViD-1k"
         raise ArgumentError(f"score_scale is {score_scale}; {allowed}.")
     where = f"weights file '{path}'"
-    name, channels, options, weights = read_head(read_state_dict(path), where, dataset)
+    name, channels, options, weights = read_head(read_state_dict(path), where, dataset.name)
     on_label_scale = name == "mdtvsfa"
     if on_label_scale and score_scale is not None:
-        line = f"{where} maps its outputs to the labels of '{dataset}'"
+        line = f"{where} maps its outputs to the labels of '{dataset.name}'"
         raise ArgumentError(f"score_scale is {score_scale}, but {line}; leave --largest-label out.")
     options = head_options(name, options)
     head = build_head(name, channels, options)
     results.load_checked(head, {**head.state_dict(), **weights}, f"weights in '{path}'")
-    scaling = LabelScaling(1.0 if on_label_scale else float(score_scale or mos_range[1]))
+    scaling = LabelScaling(1.0 if on_label_scale else float(score_scale or dataset.mos_range[1]))
+    trained_on = TrainingDataset(dataset.name, "", dataset.score_name, dataset.mos_range, (scaling,))
     config = RunConfig(
         head=name,
         options=options,
@@ -162,7 +153,7 @@ def read_released(
         feature_sets=feature_sets or _FEATURES_BY_WIDTH.get(channels, "resnet50"),
         identities={},
         channels=channels,
-        datasets=(TrainingDataset(dataset, "", score_name, mos_range, (scaling,)),),
+        datasets=(trained_on,),
         split_kind="unknown (imported)",
         mapping=DEFAULT_MAPPING,
         origin=f"imported from {path.name}",
@@ -174,16 +165,14 @@ def read_released(
 def import_head(
     path: Path,
     out: Path,
+    dataset: Manifest,
     score_scale: float | None = None,
-    dataset: str = "konvid",
-    score_name: str = "MOS",
-    mos_range: tuple[float, float] = (1.22, 4.64),
     feature_sets: str | None = None,
 ) -> Path:
     """Make a run folder of a released head, and return it; see `read_released` for the arguments."""
     if out.exists():
         raise ArgumentError(f"'{out}' exists; name another folder with --out.")
-    config, head = read_released(path, score_scale, dataset, score_name, mos_range, feature_sets)
+    config, head = read_released(path, dataset, score_scale, feature_sets)
     write_json(out / results.CONFIG, config.as_dict())
     write_json(out / results.SPLITS, {"kind": config.split_kind, "skipped": [], "splits": []})
     results.write_weights(results.weights_path(out, 0), head.state_dict())

@@ -17,8 +17,8 @@ from vqafeat.store.features import Index, as_tensor, checked_shape, take
 from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.system import full_float32
 from vqafeat.training import results
-from vqafeat.training.calibration import Calibrations, calibration_words
 from vqafeat.training.frame_sampling import VideoRows, indices_in_testing
+from vqafeat.training.predictions import Calibrations, calibration_words
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig, dataset_with_scale
 
@@ -34,11 +34,10 @@ _WHOLE: Draws = (None,)
 
 
 class Model:
-    """The heads of a run, or its final head; scores are on the label scale of a data set of their training.
+    """The heads of a run, or its final head, which score on the label scale of a data set of their training.
 
     Args:
-        heads: one per split; heads with several label scales are built for the scale of `scale_of`.
-        scale_of: the data set on whose label scale scores are; by default the run's first.
+        scale_of: that data set, for which heads with several scales are built; by default the run's first.
         calibrations: without them, scores are the output of the heads.
         folder: of the run; without it, the training videos are not known.
     """
@@ -141,12 +140,9 @@ class Model:
         name: str = "features",
         splits: Splits = None,
     ) -> float:
-        """Return the score of a video from the features of all its frames: the mean over heads.
+        """Return the score of a video from (time, channel) features of all its frames: the mean over heads.
 
-        Args:
-            frames: (time, channel).
-            seconds: (time,) presentation times, which sampling by rate needs.
-            name: of the video's file; it seeds random sampling.
+        Sampling by rate needs the (time,) presentation times; the name of the file seeds random sampling.
         """
         features = frames.numpy(force=True) if isinstance(frames, torch.Tensor) else np.asarray(frames)
         return self.score(features, splits, self.draws(name, len(features), seconds))

@@ -22,26 +22,17 @@ _CONNECT_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A released head.
-
-    Attributes:
-        file: its name where it is released.
-        home: where its authors release it.
-        features: the feature sets on which it was trained.
-        datasets: of its training; scores are on the label scale of the first, unless another is named.
-        figures: what its authors report; empty if that is not known here.
-        url, sha256: the file's address and digest; a model without them is loaded from a file.
-    """
+    """A released head."""
 
     title: str
-    file: str
-    home: str
+    file: str  # its name where it is released
+    home: str  # where its authors release it
     licence: str
     paper: str
-    features: str
-    datasets: NonEmpty[Texts]
-    figures: str = ""
-    url: str = ""
+    features: str  # the feature sets on which it was trained
+    datasets: NonEmpty[Texts]  # of its training; by default, scores are on the label scale of the first
+    figures: str = ""  # what its authors report; empty if that is not known here
+    url: str = ""  # of the file; a model without it and the digest is loaded from a file
     sha256: str = ""
 
     def __post_init__(self) -> None:
@@ -58,9 +49,8 @@ class PublishedModel:
         scale = f"{manifest.score_name} of {manifest.name}, {low:g} to {high:g}"
         access = "fetched on first use" if self.url else f"by file only: {self.file} of {self.home}"
         figures = self.figures or "its authors' figures are not recorded here"
-        return "; ".join(
-            (self.title, f"on {self.features}", scale, figures, self.licence, access, self.paper)
-        )
+        parts = (self.title, f"on {self.features}", scale, figures, self.licence, access, self.paper)
+        return "; ".join(parts)
 
 
 MODELS = parse(dict[str, PublishedModel], read_toml(_FILE, "models"), f"'{_FILE}'")
@@ -69,8 +59,7 @@ MODELS = parse(dict[str, PublishedModel], read_toml(_FILE, "models"), f"'{_FILE}
 def read_published(name: str | Path, scale_of: str | None = None) -> "tuple[RunConfig, Head]":
     """Return the configuration and the head of a published model, given its name or its file.
 
-    Args:
-        scale_of: the data set on whose label scale to score; by default, the model's first.
+    It scores on the label scale of the data set `scale_of`, by default the model's first.
     """
     from vqafeat.datasets import load_manifest
     from vqafeat.evaluation.import_head import read_released
@@ -78,8 +67,7 @@ def read_published(name: str | Path, scale_of: str | None = None) -> "tuple[RunC
     model = MODELS.get(str(name)) or _model_in(Path(name))
     path = _fetched(str(name), model) if str(name) in MODELS else Path(name)
     dataset = load_manifest(scale_of if scale_of in model.datasets else model.datasets[0])
-    labels = dataset.name, dataset.score_name, dataset.mos_range
-    return read_released(path, None, *labels, model.features)
+    return read_released(path, dataset, feature_sets=model.features)
 
 
 def _model_in(path: Path) -> PublishedModel:

@@ -110,9 +110,8 @@ class TemporalGates(nn.Module):
             nn.Sequential(nn.Linear(width, middle), nn.ReLU(), nn.Linear(middle, width), nn.Sigmoid())
             for _ in range(2)
         )
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(width, width, kernel, padding=kernel // 2) for _ in range(2)
-        )
+        convolutions = (nn.Conv1d(width, width, kernel, padding=kernel // 2) for _ in range(2))
+        self.convolutions = nn.ModuleList(convolutions)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return (time, 2·width) of (time, 2·width)."""
@@ -129,11 +128,9 @@ class A2INet(Head):
     The first feature set is the quality-aware one (F^q), the second the semantic-aware one (F^s). Features
     that the paper joins without these modules (tables 4, 5 and 7) go into the head `sub-gru`.
 
-    Choices where the paper is silent: the gates' reduction is 16, the temporal kernel 3; each of the two
-    blocks in figure 3 has its own gate and convolution; W_Q, W_K, W_V are matrices without bias; a one-way
-    fusion is joined with the branch that guided it, so the width stays. Both directions of CGIN share γ_s and
-    θ_s, as equation 4 is written; `fusion="cgin-separate"` has two of each. All deviations over time, in
-    CGIN, AdaIN and CATM, are √(population variance + 1e-5).
+    Choices where the paper is silent, besides those in docs/papers/a2inet.md: each of the two blocks in
+    figure 3 has its own gate and convolution; W_Q, W_K, W_V are matrices without bias; a one-way fusion is
+    joined with the branch that guided it, so the width stays.
 
     Args:
         first_channels: width of the first feature set, filled in by `fit`.
@@ -168,9 +165,8 @@ class A2INet(Head):
         if kernel < 1 or kernel % 2 == 0:
             raise ArgumentError(f"kernel is {kernel}; it has to be odd, as 3, to keep the number of frames.")
         if not 1 <= gate_reduction <= width:
-            raise ArgumentError(
-                f"gate_reduction is {gate_reduction}; it has to be between 1 and the width, {width}."
-            )
+            allowed = f"it has to be between 1 and the width, {width}"
+            raise ArgumentError(f"gate_reduction is {gate_reduction}; {allowed}.")
         self.pool = SubjectivePooling(pooling, window, beta)
         self.first_channels = first_channels
         self.first = FrameReduction(first_channels, width)

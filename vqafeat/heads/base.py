@@ -38,7 +38,7 @@ class Scores:
         """Return the scores of `count` equally large groups of videos, one after another in the batch."""
         if count == 1:
             return [self]
-        columns = (values.view(count, -1).unbind() for values in (self.relative, self.mapped, self.aligned))
+        columns = (values.view(count, -1).unbind() for values in vars(self).values())
         return [Scores(*values) for values in zip(*columns, strict=True)]
 
 
@@ -60,8 +60,8 @@ class _WideProduct(torch.autograd.Function):
 class FrameReduction(nn.Module):
     """Standardisation and FC of each frame's features: (total frames, channel) → (total frames, reduced).
 
-    It starts with mean 0 and deviation 1, as class `ANN` of the released VSFA.py with one layer; other values
-    are folded into the matrix, so that a frame costs the same.
+    With mean 0 and deviation 1, as at its start, it is class `ANN` of the released VSFA.py with one layer.
+    Other values are folded into the matrix, so that a frame costs the same.
     """
 
     mean: Tensor
@@ -72,7 +72,7 @@ class FrameReduction(nn.Module):
         self.linear = nn.Linear(channels, reduced)
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("deviation", torch.ones(channels))
-        # found once, since a look at the statistics at each step costs a fiftieth of it
+        # a look at the statistics at each step would cost a fiftieth of it
         self._is_identity = True
         self.register_load_state_dict_post_hook(FrameReduction._check)  # type: ignore[no-untyped-call]
 

@@ -69,7 +69,7 @@ class AlignedHead(Head):
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch,): the aligned scores."""
-        return self.outputs(self.inner(frames, lengths)).aligned
+        return self._on_scale(self.inner(frames, lengths))
 
     def frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, time): the pooled quality q′ of each frame, on the video score's scale."""

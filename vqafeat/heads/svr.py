@@ -53,8 +53,7 @@ class SVRHead(Head):
         exact = "donot_use_mm_for_euclid_dist"
         distances = torch.cdist(means * self.scale + self.shift, self.support, compute_mode=exact)
         kernel = torch.exp(-self.gamma * distances.square())
-        scores: Tensor = (kernel * self.coefficients).sum(dim=1) + self.intercept
-        return scores
+        return (kernel * self.coefficients).sum(dim=1) + self.intercept
 
     def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, time): the video's score at each of its frames, 0 behind its end."""

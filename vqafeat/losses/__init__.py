@@ -1,36 +1,16 @@
 """Losses on the scores of a batch of videos. A new one is a line here, or a plug-in."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from vqafeat.registry import Registry
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class LossRegistry(Registry[Any]):
-    """The losses by name."""
-
-    def register(self, name: str, **attributes: Any) -> Callable[[Function], Function]:
-        """Return a decorator of a function (scores, labels) → loss; `attributes` are those of `Loss`."""
-
-        def decorate(function: Function) -> Function:
-            from vqafeat.losses.base import Loss
-
-            self.add(name, Loss(function, **attributes))
-            self._added[name] = function.__module__
-            return function
-
-        return decorate
-
-
-LOSSES = LossRegistry(
+LOSSES: Registry[Any] = Registry(
     "loss",
     {
-        "l1": ("vqafeat.losses.losses:L1", "mean absolute error (VSFA; A2INet equation 6)"),
-        "plcc": ("vqafeat.losses.losses:PLCC", "(1 - PLCC) / 2 (MDTVSFA; Li et al. equation 14)"),
-        "srcc": ("vqafeat.losses.losses:SRCC", "1 - PLCC of soft ranks (Li et al. equation 15)"),
-        "rank-mdtvsfa": ("vqafeat.losses.losses:RANK_MDTVSFA", "pairs in the wrong order (MDTVSFA)"),
-        "rank": ("vqafeat.losses.losses:RANK", "pairs, margin from the labels (A2INet equations 7 and 8)"),
+        "l1": ("vqafeat.losses.base:L1", "mean absolute error (VSFA; A2INet equation 6)"),
+        "plcc": ("vqafeat.losses.base:PLCC", "(1 - PLCC) / 2 (MDTVSFA; Li et al. equation 14)"),
+        "srcc": ("vqafeat.losses.base:SRCC", "1 - PLCC of soft ranks (Li et al. equation 15)"),
+        "rank-mdtvsfa": ("vqafeat.losses.base:RANK_MDTVSFA", "pairs in the wrong order (MDTVSFA)"),
+        "rank": ("vqafeat.losses.base:RANK", "pairs, margin from the labels (A2INet equations 7 and 8)"),
     },
 )

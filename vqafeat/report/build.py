@@ -35,9 +35,8 @@ from vqafeat.report.content import (
 from vqafeat.statistics import compare
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.store.features import fuse, split_feature_sets
-from vqafeat.training.calibration import calibration_notes
 from vqafeat.training.joint_store import dataset_number
-from vqafeat.training.predictions import Prediction
+from vqafeat.training.predictions import Prediction, calibration_notes
 from vqafeat.training.results import CURVE, METRICS, reading
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig

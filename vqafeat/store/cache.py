@@ -22,8 +22,8 @@ from vqafeat.remote import (
     translate_cache_errors,
     translate_network_errors,
 )
+from vqafeat.store.layout import PlainLayout
 from vqafeat.store.lock import try_lock
-from vqafeat.store.plain import PlainLayout
 from vqafeat.store.store import FeatureStore
 from vqafeat.store.types import StoredVideo
 from vqafeat.store.zarr_io import read_node, store_key
@@ -124,10 +124,7 @@ def cached_copy(
 
 def _key(store: FeatureStore, required: Required) -> str:
     """Return a digest of the URL and of all metadata of what is required: a changed store gets a new copy."""
-    sets = {
-        name: [store.identity(name).as_dict(), [vars(video) for video in videos]]
-        for name, videos in required.items()
-    }
+    sets = {name: [store.identity(name).as_dict(), list(map(vars, own))] for name, own in required.items()}
     values = [str(store.path), store.dataset.name, store.dataset.digest, store.content, sets]
     return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -15,17 +15,11 @@ from vqafeat.store.types import StoredVideo
 
 @dataclass(frozen=True)
 class StoreContents:
-    """What is complete in a store.
+    """What is complete in a store."""
 
-    Attributes:
-        timed: names of the videos with frame times, sorted.
-        rows: feature set → its videos, both sorted by name.
-        left_out: one sentence for each video of the data set that is incomplete or damaged.
-    """
-
-    timed: tuple[str, ...]
-    rows: Mapping[str, tuple[StoredVideo, ...]]
-    left_out: tuple[str, ...]
+    timed: tuple[str, ...]  # names of the videos with frame times, sorted
+    rows: Mapping[str, tuple[StoredVideo, ...]]  # feature set → its videos, both sorted by name
+    left_out: tuple[str, ...]  # one sentence for each video that is incomplete or damaged
 
 
 def contents(store: FeatureStore, readable: bool = False) -> StoreContents:

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,8 @@ class ExportSummary:
 
     def __post_init__(self) -> None:
         if self.videos < 1 or self.channels < 1:
-            raise ArgumentError(
-                f"an export has at least one video and channel, got {self.videos} and {self.channels}."
-            )
+            values = f"{self.videos} and {self.channels}"
+            raise ArgumentError(f"an export has at least one video and channel, got {values}.")
 
 
 @dataclass(frozen=True)
@@ -100,23 +100,17 @@ def export_features(
     return ExportSummary(out, len(features), features.channels, tuple(left_out))
 
 
-def _write_npy(source: _Source, out: Path) -> None:
-    def save(path: Path, video: Video, features: VideoFeatures, seconds: Seconds | None) -> None:
-        np.save(path, features.values)
-        np.save(path.with_suffix(".frame.npy"), features.frame)
-        if seconds is not None:
-            np.save(path.with_suffix(".seconds.npy"), seconds)
-
-    _write_files(source, out, ".npy", save)
+def _save_npy(path: Path, video: Video, features: VideoFeatures, seconds: Seconds | None) -> None:
+    np.save(path, features.values)
+    np.save(path.with_suffix(".frame.npy"), features.frame)
+    if seconds is not None:
+        np.save(path.with_suffix(".seconds.npy"), seconds)
 
 
-def _write_pt(source: _Source, out: Path) -> None:
-    def save(path: Path, video: Video, features: VideoFeatures, seconds: Seconds | None) -> None:
-        arrays = {"features": features.values, "frame": features.frame, "seconds": seconds}
-        tensors = {name: torch.tensor(array) for name, array in arrays.items() if array is not None}
-        torch.save({**tensors, **_labels(video)}, path)
-
-    _write_files(source, out, ".pt", save)
+def _save_pt(path: Path, video: Video, features: VideoFeatures, seconds: Seconds | None) -> None:
+    arrays = {"features": features.values, "frame": features.frame, "seconds": seconds}
+    tensors = {name: torch.tensor(array) for name, array in arrays.items() if array is not None}
+    torch.save({**tensors, **_labels(video)}, path)
 
 
 def _write_files(source: _Source, out: Path, ending: str, save: Callable[..., None]) -> None:
@@ -152,9 +146,8 @@ def _write_parquet(source: _Source, out: Path) -> None:
         import pyarrow as pa
         from pyarrow.parquet import ParquetWriter
     except ImportError as error:
-        raise ArgumentError(
-            "--format parquet needs PyArrow; run `pip install 'vqafeat[parquet]'`."
-        ) from error
+        install = "run `pip install 'vqafeat[parquet]'`"
+        raise ArgumentError(f"--format parquet needs PyArrow; {install}.") from error
     channels = sum(source.store.identity(name).channels for name in source.feature_sets)
     schema = pa.schema(
         {
@@ -206,22 +199,16 @@ def _link(path: Path, name: Path) -> None:
 def _write_info_mat(path: Path, dataset: Dataset, longest: int) -> None:
     """Write names, labels and splits; `index` permutes `ref_ids`, so that no content is in two parts."""
     contents = list(dict.fromkeys(video.content for video in dataset.videos))
-    references, index = (
-        [contents.index(video.content) + 1 for video in dataset.videos],
-        dataset.stored_permutations,
-    )
-    if index is not None:
-        references = list(range(1, len(dataset.videos) + 1))
-    else:
+    references, index = list(range(1, len(dataset.videos) + 1)), dataset.stored_permutations
+    if index is None:
+        references = [contents.index(video.content) + 1 for video in dataset.videos]
         rows = np.tile(np.arange(len(contents)), (_PERMUTATIONS, 1))
         index = np.random.default_rng(0).permuted(rows, axis=1).T
     with h5py.File(path, "w") as file:
         names = file.create_dataset("video_names", (1, len(references)), h5py.ref_dtype)
         for row, video in enumerate(dataset.videos):
-            letters = file.create_dataset(
-                f"#refs#/{row}", data=np.array([list(map(ord, video.name))], np.uint16).T
-            )
-            names[0, row] = letters.ref
+            letters = np.array([list(map(ord, video.name))], np.uint16).T
+            names[0, row] = file.create_dataset(f"#refs#/{row}", data=letters).ref
         file["scores"] = np.array([[video.mos for video in dataset.videos]])
         file["ref_ids"], file["index"] = np.array([references], np.float64), index + 1.0
         file["max_len"] = np.array([[longest]])
@@ -232,8 +219,8 @@ def _labels(video: Video) -> dict[str, Any]:
 
 
 EXPORT_FORMATS: Mapping[str, Callable[[_Source, Path], None]] = {
-    "npy": _write_npy,
-    "pt": _write_pt,
+    "npy": partial(_write_files, ending=".npy", save=_save_npy),
+    "pt": partial(_write_files, ending=".pt", save=_save_pt),
     "hdf5": _write_hdf5,
     "parquet": _write_parquet,
     "vsfa": _write_vsfa,

@@ -92,10 +92,7 @@ class FeatureReader(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class _StoredFeatures(Sequence[Array]):
-    """The features of some videos of a store, fused, read at each access.
-
-    Maps of files are not kept: each holds a descriptor, of which a process may have as few as 1024.
-    """
+    """The features of some videos, fused; no map of a file is kept, since it would hold a descriptor."""
 
     store: FeatureReader
     feature_sets: tuple[str, ...]
@@ -125,10 +122,8 @@ class _StoredFeatures(Sequence[Array]):
 class SharedFeatures(Sequence[Array]):
     """The features of some videos in one block of memory, which processes that get it pickled map too.
 
-    Args:
-        bounds: first frame of each video, and the end of the last.
-        block: (bytes,) uint8 memory that is mapped already; without it, new memory.
-        shared: descriptor of memory that another process allocated, as `DupFd` passes it on.
+    `bounds` are the first frame of each video and the end of the last. The memory is `block`, (bytes,) uint8,
+    or that of the descriptor `shared`, which another process allocated, or else new.
     """
 
     def __init__(
@@ -154,10 +149,10 @@ class SharedFeatures(Sequence[Array]):
         return len(self.layout[0]) - 1
 
     def __getitem__(self, row: int) -> Array:  # type: ignore[override]
-        bounds = self.layout[0]
         if row >= len(self):
             raise IndexError(row)
-        return self._frames[bounds[row] : bounds[row + 1]]
+        start, stop = self.layout[0][row : row + 2]
+        return self._frames[start:stop]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -174,7 +169,6 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
         seconds: position of a video → (frame,) presentation times, or None where they are not known.
         dataset_names: of the data sets that the videos are from, each with its own label scale.
         dataset_of: (video,) index of a video's data set in `dataset_names`; empty if there is only one.
-        lengths: frames of each video.
         dtype: float16 where all features are, else float32.
     """
 
@@ -199,9 +193,7 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
                 raise ArgumentError(f"features of '{name}' have {width} channels, others {channels}.")
             lengths.append(length)
             dtype = np.promote_types(dtype, values.dtype)
-        object.__setattr__(self, "lengths", tuple(lengths))
-        object.__setattr__(self, "channels", channels)
-        object.__setattr__(self, "dtype", dtype)
+        vars(self).update(lengths=tuple(lengths), channels=channels, dtype=dtype)
 
     def _check_columns(self) -> None:
         mos, columns = self.mos, ("names", "contents", "mos", "features")
@@ -214,7 +206,7 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
         if mos.dtype != np.float64 or mos.ndim != 1 or not (np.isfinite(mos).all() or np.isnan(mos).all()):
             raise ArgumentError(f"mos has to be (video,) float64 and finite, got {mos.dtype} {mos[:3]} …")
         if not len(self.dataset_of):
-            object.__setattr__(self, "dataset_of", np.zeros(len(mos), np.intp))
+            vars(self)["dataset_of"] = np.zeros(len(mos), np.intp)
         numbers, last = self.dataset_of, len(self.dataset_names) - 1
         if numbers.shape != mos.shape or not np.isin(numbers, range(last + 1)).all():
             raise ArgumentError(f"dataset_of {numbers.shape} has to be {len(mos)} numbers from 0 to {last}.")
@@ -231,10 +223,10 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
 
     def __repr__(self) -> str:
         dataset = FUSION_SIGN.join(name for name in self.dataset_names if name)
-        frames = f"{min(self.lengths)} to {max(self.lengths)} frames"
+        frames = f"{min(self.lengths)} to {max(self.lengths)} frames of {self.channels} channels"
         where = "read from the store" if self.lazy else "in memory"
-        words = f"{len(self)} videos, {frames} of {self.channels} channels ({self.dtype}, {where})"
-        return f"<FeatureDataset {dataset + ': ' if dataset else ''}{words}>"
+        prefix = f"{dataset}: " if dataset else ""
+        return f"<FeatureDataset {prefix}{len(self)} videos, {frames} ({self.dtype}, {where})>"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -246,9 +238,9 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
 
 def collate(batch: Sequence[tuple[Tensor, float]]) -> tuple[Tensor, Tensor, Tensor]:
     """Return ((video, time, channel) frames padded with zeros, lengths, mos), for a `DataLoader`."""
-    frames = [video for video, _ in batch]
+    frames, mos = zip(*batch, strict=True)
     lengths = torch.tensor([len(video) for video in frames])
-    return pad_sequence(frames, batch_first=True), lengths, torch.tensor([mos for _, mos in batch])
+    return pad_sequence(list(frames), batch_first=True), lengths, torch.tensor(mos)
 
 
 def checked_shape(values: Array, name: str) -> tuple[int, int]:
@@ -262,7 +254,7 @@ def checked_shape(values: Array, name: str) -> tuple[int, int]:
 def split_feature_sets(feature_sets: str) -> tuple[str, ...]:
     """Return the names in a fusion such as `resnet50+slowfast-fast`, in the order of their channels."""
     names = tuple(name.strip() for name in feature_sets.split(FUSION_SIGN))
-    if not all(names) or len(set(names)) != len(names):
+    if not all(names) or duplicates(names):
         raise ArgumentError(f"names in '{feature_sets}' have to be different and not empty, as in 'a+b'.")
     return names
 
@@ -271,8 +263,7 @@ def only_feature_sets(store: FeatureReader) -> str:
     """Return the name of a store's only feature set; refuse a store that has none or several."""
     names = store.feature_sets()
     if len(names) != 1:
-        holds = ", ".join(names) or "(none)"
-        problem = f"'{store.dataset.name}' holds the feature sets {holds}"
+        problem = f"'{store.dataset.name}' holds the feature sets {', '.join(names) or '(none)'}"
         raise StoreError(f"{problem}; name one, or several joined by +, with --features.")
     return names[0]
 
@@ -323,8 +314,8 @@ def load_features(
         rows: positions of videos in the data set; None for all. Each has to be complete.
     """
     feature_sets = feature_sets or only_feature_sets(store)
-    rows = range(len(store.dataset.videos)) if rows is None else rows
     dataset = store.dataset
+    rows = range(len(dataset.videos)) if rows is None else rows
     if missing := sorted(set(rows) - set(complete_rows(store, feature_sets))):
         first = ", ".join(dataset.videos[row].name for row in missing[:3])
         raise StoreError(
@@ -347,10 +338,7 @@ def load_features(
 
 
 def to_shared_memory(data: FeatureDataset, most_bytes: int | None = None) -> FeatureDataset:
-    """Return the data with its features in shared memory, or unchanged if they need more than `most_bytes`.
-
-    None stands for half of the free memory.
-    """
+    """Return the data in shared memory unless that takes over `most_bytes`, by default half of the free."""
     most = free_bytes() // 2 if most_bytes is None else most_bytes
     bounds = (0, *np.cumsum(data.lengths).tolist())
     if bounds[-1] * data.channels * data.dtype.itemsize > most:

@@ -20,9 +20,8 @@ from zarr.errors import ZarrUserWarning
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.remote import StorePath, parse_path, remove_tree
 from vqafeat.store.content import StoreContents, content_digest, contents
+from vqafeat.store.layout import FRAME_COLUMNS, TABLE, VIDEO_COLUMNS, PackedLayout, PlainLayout
 from vqafeat.store.lock import exclusive_lock
-from vqafeat.store.packed import FRAME_COLUMNS, TABLE, VIDEO_COLUMNS, PackedLayout
-from vqafeat.store.plain import PlainLayout
 from vqafeat.store.store import FeatureStore, Layout, label_attributes
 from vqafeat.store.types import FrameTable
 from vqafeat.store.zarr_io import ARRAY_OPTIONS, failure_log_path, open_root, store_key
@@ -34,20 +33,13 @@ SHORT_CHUNK_BYTES = 16 << 10  # for frame indices and times, which take a thousa
 
 @dataclass(frozen=True)
 class PackResult:
-    """A store that was packed or unpacked.
-
-    Attributes:
-        digest: content digest, the same before and after.
-        videos: number of complete videos, summed over the feature sets.
-        left_out: one sentence for each video that was not complete.
-        unchanged: the store already had the layout.
-    """
+    """A store that was packed or unpacked."""
 
     path: StorePath
-    digest: str
-    videos: int
-    left_out: tuple[str, ...] = ()
-    unchanged: bool = False
+    digest: str  # of the content, the same before and after
+    videos: int  # number of complete videos, summed over the feature sets
+    left_out: tuple[str, ...] = ()  # one sentence for each video that was not complete
+    unchanged: bool = False  # the store already had the layout
 
     def __post_init__(self) -> None:
         if len(self.digest) != 64 or self.videos < 0:
@@ -138,9 +130,7 @@ def _replace_in_place(path: StorePath) -> Iterator[StorePath]:
 def _write_plain(store: FeatureStore, complete: StoreContents, target: StorePath) -> None:
     copy = FeatureStore.create(target, store.dataset)
     for name in complete.timed:
-        source = store.source(name)
-        assert source is not None
-        copy.write_frames(name, FrameTable(store.layout.seconds(name), source))
+        copy.write_frames(name, FrameTable(store.layout.seconds(name), store.source(name) or {}))
     for feature_set, videos in complete.rows.items():
         copy.add_feature_set(feature_set, store.identity(feature_set))
         for video in videos:
@@ -164,7 +154,7 @@ class _Packer:
         if dataset.stored_permutations is not None:
             self._write_small("labels/permutations", dataset.stored_permutations.astype(np.int32))
         self._root.create_group("frames")
-        array = self._sharded("frames/seconds", np.dtype(np.float64))
+        array = self._sharded("frames/seconds", np.float64)
         table: dict[str, list[Any]] = {name: [] for name in FRAME_COLUMNS}
         for name in complete.timed:
             table["video"].append(name)
@@ -189,8 +179,8 @@ class _Packer:
         self._root.create_group(key, attributes={"name": feature_set, "identity": identity.as_dict()})
         starts = dict[str, int]()
         for dtype in sorted({video.dtype for video in videos}):
-            values = self._sharded(f"{key}/{dtype}/values", np.dtype(dtype), (identity.channels,))
-            frame = self._sharded(f"{key}/{dtype}/frame", np.dtype(np.int32))
+            values = self._sharded(f"{key}/{dtype}/values", np.dtype(dtype).type, (identity.channels,))
+            frame = self._sharded(f"{key}/{dtype}/frame", np.int32)
             for name in [video.video for video in videos if video.dtype == dtype]:
                 features = self._store.read(feature_set, name, checked=True)
                 starts[name] = values.append(features.values)
@@ -212,28 +202,17 @@ class _Packer:
             self._write_small(f"{group}/{TABLE}/{name}", values)
 
     def _write_small(self, key: str, values: npt.NDArray[Any]) -> None:
-        codecs = [ZstdCodec(), Crc32cCodec()]
-        self._root.create_array(
-            key,
-            data=values,
-            chunks=(max(1, len(values)), *values.shape[1:]),
-            compressors=codecs,
-            **ARRAY_OPTIONS,
-        )
+        chunks, codecs = (max(1, len(values)), *values.shape[1:]), [ZstdCodec(), Crc32cCodec()]
+        self._root.create_array(key, data=values, chunks=chunks, compressors=codecs, **ARRAY_OPTIONS)
 
 
 class _ShardWriter:
     """Appends rows to a sharded array; keeps one shard in memory."""
 
     def __init__(
-        self,
-        root: zarr.Group,
-        shard_bytes: int,
-        key: str,
-        dtype: np.dtype[Any],
-        row_shape: tuple[int, ...] = (),
+        self, root: zarr.Group, shard_bytes: int, key: str, dtype: type, row_shape: tuple[int, ...] = ()
     ) -> None:
-        row_bytes = dtype.itemsize * int(np.prod(row_shape))
+        row_bytes = np.dtype(dtype).itemsize * int(np.prod(row_shape))
         if row_bytes > shard_bytes:
             raise ArgumentError(f"--shard-size {shard_bytes}: a row of '{key}' needs {row_bytes} bytes.")
         chunk_rows = max(1, min(CHUNK_BYTES if row_shape else SHORT_CHUNK_BYTES, shard_bytes) // row_bytes)
@@ -247,7 +226,7 @@ class _ShardWriter:
             compressors=[Crc32cCodec()],
             **ARRAY_OPTIONS,
         )
-        self._buffer = np.empty((shard_rows, *row_shape), dtype)
+        self._buffer: npt.NDArray[Any] = np.empty((shard_rows, *row_shape), dtype)
         self._filled = self._written = 0
 
     def append(self, rows: npt.NDArray[Any]) -> int:

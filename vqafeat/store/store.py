@@ -1,16 +1,4 @@
-"""The feature store: one Zarr v3 group per data set.
-
-    <dataset>.zarr/              attrs: schema version, data set, manifest digest
-      labels/                    attrs: the data set's rows; permutations (videos, runs): its published splits
-      frames/<video>             seconds (T,) float64; attrs: where the frames came from
-      features/<feature set>/    attrs: the identity
-        <video>/                 values (N, D) float16 or float32, frame (N,) int32; attrs: complete, digest
-
-This is the plain layout (`plain.py`), which can be written to. Each array is one uncompressed chunk with its
-CRC-32C; a video counts only if its `complete` attribute, written last, is present. A local store is read by
-mapping the chunk files into memory. `vqafeat pack` turns a finished store into the packed layout
-(`packed.py`), which the same methods read.
-"""
+"""The feature store of a data set: one Zarr v3 group, in one of the two layouts of the module `layout`."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,9 +15,8 @@ from vqafeat.datasets.dataset import times_problem
 from vqafeat.errors import IdentityError, StoreError
 from vqafeat.io import without_nan
 from vqafeat.remote import StorePath, map_concurrently, parse_path, translate_network_errors
+from vqafeat.store.layout import PackedLayout, PlainLayout
 from vqafeat.store.lock import exclusive_lock, remove_partial_files, translate_write_errors
-from vqafeat.store.packed import PackedLayout
-from vqafeat.store.plain import PlainLayout
 from vqafeat.store.types import FeatureSetIdentity, FrameTable, StoredVideo, VideoFeatures
 from vqafeat.store.zarr_io import open_root, read_array, store_key, stores_in
 
@@ -46,7 +33,7 @@ _LABEL_COLUMNS = {"video": "name", "mos": "mos", "content": "content", "split": 
 
 
 class FeatureStore:
-    """One data set's features in a Zarr group; its layout is described in the module's docstring."""
+    """One data set's features in a Zarr group."""
 
     def __init__(self, path: StorePath, root: zarr.Group, layout: Layout) -> None:
         self.path, self.layout = path, layout
@@ -153,10 +140,10 @@ class FeatureStore:
             shared = [video for video in dataset.videos if video.name in old]
             changed = sum(abs(old[video.name] - video.mos) > _LABEL_TOLERANCE for video in shared)
             if old and (not shared or 2 * changed > len(shared)):
+                counts = f"{len(shared)} of its {len(old)} videos are in the new one, {changed} of those with"
                 raise StoreError(
-                    f"'{self.path}' holds another data set called '{dataset.name}': {len(shared)} of its "
-                    f"{len(old)} videos are in the new one, {changed} of those with another label. Give one "
-                    "of the two another name, or choose another --store."
+                    f"'{self.path}' holds another data set called '{dataset.name}': {counts} another label. "
+                    "Give one of the two another name, or choose another --store."
                 )
             with translate_write_errors(self.path):
                 self._root.attrs["manifest_digest"] = ""
@@ -262,8 +249,7 @@ class FeatureStore:
     def read(self, feature_set: str, video: str, checked: bool = False) -> VideoFeatures:
         """Return the rows of a video, as read-only maps of the files of a local store.
 
-        Args:
-            checked: also compare checksums, as `verify` does; over a network they are always compared.
+        If `checked`, checksums are compared, as `verify` does; over a network they always are.
         """
         info = self.layout.stored(feature_set, video)
         if info is None:

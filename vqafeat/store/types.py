@@ -16,10 +16,7 @@ _ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class FeatureSetIdentity:
-    """What the numbers of a feature set depend on; two sets are the same if all compared fields agree.
-
-    `weights` and `origin` are for the reader: `weights_sha256` decides what the weights are.
-    """
+    """What the numbers of a feature set depend on; two sets are the same if all compared fields agree."""
 
     network: str
     weights_sha256: str
@@ -31,6 +28,7 @@ class FeatureSetIdentity:
     decoder: str
     precision: str
     channels: int
+    # for the reader: `weights_sha256` decides what the weights are
     weights: str = field(default="unknown", compare=False)
     origin: str = field(default="vqafeat extract", compare=False)
 
@@ -60,15 +58,10 @@ class FeatureSetIdentity:
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """The rows of one video in one feature set.
+    """The rows of one video in one feature set."""
 
-    Attributes:
-        values: (row, channel) float16 or float32.
-        frame: (row,) int32, index of the decoded frame that each row belongs to, never decreasing.
-    """
-
-    values: npt.NDArray[Any]
-    frame: npt.NDArray[np.int32]
+    values: npt.NDArray[Any]  # (row, channel) float16 or float32
+    frame: npt.NDArray[np.int32]  # (row,) index of the decoded frame of each row, never decreasing
 
     def __post_init__(self) -> None:
         values, frame = self.values, self.frame
@@ -88,15 +81,10 @@ class VideoFeatures:
 
 @dataclass(frozen=True)
 class FrameTable:
-    """The decoded frames of one video and the file they came from.
+    """The decoded frames of one video and the file they came from."""
 
-    Attributes:
-        seconds: (frame,) float64, presentation time.
-        source: JSON values; the file's `sha256` is required, its size, rate and colour inform readers.
-    """
-
-    seconds: npt.NDArray[np.float64]
-    source: Mapping[str, Any]
+    seconds: npt.NDArray[np.float64]  # (frame,) presentation time
+    source: Mapping[str, Any]  # JSON values: the file's `sha256`, and for readers its size, rate and colour
 
     def __post_init__(self) -> None:
         seconds = self.seconds
@@ -108,13 +96,13 @@ class FrameTable:
 
 @dataclass(frozen=True)
 class StoredVideo:
-    """Metadata of a video's rows in a feature set; `source_sha256` is empty if the file is not known."""
+    """Metadata of a video's rows in a feature set."""
 
     video: str
     rows: int
     channels: int
     dtype: str
-    source_sha256: str
+    source_sha256: str  # empty if the file is not known
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.channels < 1 or self.dtype not in ("float16", "float32"):

@@ -1,8 +1,8 @@
 """Nodes of a Zarr v3 store, read and written without Zarr where that is much faster.
 
 An epoch over a local store is 12 times faster if chunk files are mapped into memory than through Zarr's
-codecs (5512 against 443 MB/s, PERF.md), and metadata are read 10 times faster from `zarr.json`. Files have
-the bytes that Zarr's codecs would write, so that plain `zarr.open` reads them.
+codecs, and metadata are read 10 times faster from `zarr.json`. Files have the bytes that Zarr's codecs would
+write, so that plain `zarr.open` reads them.
 """
 
 import json

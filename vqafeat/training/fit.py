@@ -27,7 +27,6 @@ from vqafeat.store.features import (
     to_shared_memory,
 )
 from vqafeat.system import device_named
-from vqafeat.training.calibration import calibration_notes, write_calibrations
 from vqafeat.training.checkpoint import SplitResult
 from vqafeat.training.config import SELECTIONS, FitConfig, is_gradient_based
 from vqafeat.training.fit_videos import DrawnSplits, FitVideos, draw_splits
@@ -36,9 +35,11 @@ from vqafeat.training.joint_store import JOINT
 from vqafeat.training.parallel import FitJob, build_head_on_meta, run_fit, split_seed
 from vqafeat.training.predictions import (
     Prediction,
+    calibration_notes,
     fit_calibrations,
     summarise,
     with_scores,
+    write_calibrations,
     write_predictions,
 )
 from vqafeat.training.progress import EventFiles, Progress, check_event_files, no_progress

@@ -4,7 +4,7 @@ A row is a frame, or a cube of frames in feature sets with one row a cube. Sampl
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from hashlib import sha256
@@ -41,12 +41,7 @@ ORDER_READING = "first letter: training and validation, second letter: testing; 
 
 @dataclass(frozen=True, eq=False)
 class VideoRows:
-    """A video whose rows are sampled.
-
-    Attributes:
-        count: number of rows.
-        seconds: returns the (row,) presentation times, None if unknown; called only where time matters.
-    """
+    """A video with `count` rows; `seconds` returns their presentation times, None if unknown."""
 
     name: str
     count: int
@@ -55,12 +50,7 @@ class VideoRows:
 
 @dataclass(frozen=True)
 class Sampling:
-    """A choice of rows; None stands for all of them, once and in order.
-
-    Attributes:
-        form: key of `SAMPLINGS`.
-        number: K, N or R of that form.
-    """
+    """A choice of rows: a form of `SAMPLINGS` and its K, N or R. None stands for all rows in order."""
 
     form: str
     number: float = 0
@@ -131,21 +121,15 @@ def sampling_named(text: str) -> Sampling:
 
 @dataclass(frozen=True)
 class FrameInput:
-    """The frames that a head sees.
-
-    Attributes:
-        order: a key of `ORDERS`, for example "SO".
-        sampling: a form of `SAMPLINGS`, for example "sample-16".
-        draws: number of draws of a test video's frames that its score is the mean of.
-    """
+    """The frames that a head sees, for example "SO" and "sample-16" (`ORDERS` and `SAMPLINGS`)."""
 
     order: str = "OO"
     sampling: str = "all"
-    draws: int = 1
+    draws: int = 1  # of a test video's frames, whose mean is its score
 
     def __post_init__(self) -> None:
         named("order", self.order, ORDERS)
-        is_random = self.rule.random or self.shuffles_testing
+        is_random = self.rule.random or self.order[1] == "S"
         if self.draws < 1:
             raise ArgumentError(f"draws is {self.draws}; it has to be at least 1.")
         if self.draws > 1 and not is_random:
@@ -156,18 +140,8 @@ class FrameInput:
 
     @cached_property
     def rule(self) -> Sampling:
-        """The sampling."""
+        """How rows are sampled."""
         return sampling_named(self.sampling)
-
-    @property
-    def shuffles_training(self) -> bool:
-        """Whether the frames of training videos, and of validation videos, are shuffled."""
-        return self.order[0] == "S"
-
-    @property
-    def shuffles_testing(self) -> bool:
-        """Whether the frames of test videos are shuffled."""
-        return self.order[1] == "S"
 
     @property
     def words(self) -> str:
@@ -178,7 +152,7 @@ class FrameInput:
     def tested_otherwise(self, changes: Mapping[str, Any]) -> "FrameInput":
         """Return the frames for testing with some values changed; the order of training cannot change."""
         changed = replace(self, **changes)
-        if changed.shuffles_training != self.shuffles_training:
+        if changed.order[0] != self.order[0]:
             able = " or ".join(name for name in ORDERS if name[0] == self.order[0])
             raise ArgumentError(
                 f"order is '{changed.order}', but the run was trained in order '{self.order}', and only the "
@@ -202,7 +176,7 @@ class FrameSampler:
     data: FeatureDataset
 
     def check(self) -> None:
-        """Refuse features that cannot be sampled so."""
+        """Refuse features that cannot be sampled like this."""
         for row in range(len(self.data)):
             self.candidate_indices(row)
 
@@ -212,18 +186,18 @@ class FrameSampler:
 
     def training(self, seed: int, epoch: int) -> FrameSelector:
         """Return the rows of a training epoch; each epoch draws anew."""
-        return partial(self._drawn, (seed, _TRAINING, epoch))
+        return self._selector(seed, _TRAINING, epoch)
 
     def validation(self, seed: int) -> FrameSelector:
         """Return the rows of validation, in the order of training: the same after each epoch."""
-        return partial(self._drawn, (seed, _VALIDATION, 0))
+        return self._selector(seed, _VALIDATION, 0)
 
     def testing(self, seed: int) -> tuple[FrameSelector, ...]:
         """Return the rows of each draw of testing; see `indices_in_testing`."""
-        return tuple(partial(self._drawn, (seed, _TESTING, draw)) for draw in range(self.frame_input.draws))
+        return tuple(self._selector(seed, _TESTING, draw) for draw in range(self.frame_input.draws))
 
-    def _drawn(self, seed: tuple[int, int, int], row: int) -> Index | None:
-        return _draw(self.frame_input, self._video(row), seed)
+    def _selector(self, *seed: int) -> FrameSelector:
+        return lambda row: _draw(self.frame_input, self._video(row), seed)
 
     def _video(self, row: int) -> VideoRows:
         return VideoRows(self.data.names[row], self.data.lengths[row], partial(self.data.seconds, row))
@@ -238,10 +212,10 @@ def indices_in_testing(frame_input: FrameInput, video: VideoRows, seed: int) -> 
     return [_draw(frame_input, video, (seed, _TESTING, draw)) for draw in range(frame_input.draws)]
 
 
-def _draw(frame_input: FrameInput, video: VideoRows, seed: tuple[int, int, int]) -> Index | None:
+def _draw(frame_input: FrameInput, video: VideoRows, seed: Sequence[int]) -> Index | None:
     """Return the rows of a video; `seed` is a seed, the stage, and the number of the epoch or draw."""
     rule, is_test = frame_input.rule, seed[1] == _TESTING
-    shuffled = frame_input.shuffles_testing if is_test else frame_input.shuffles_training
+    shuffled = frame_input.order[is_test] == "S"
     if not shuffled and not rule.random:
         return rule.rows(video)
     name = PurePath(video.name).name if is_test else video.name

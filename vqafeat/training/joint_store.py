@@ -98,11 +98,8 @@ class JointStore:
 
     def complete_videos(self, feature_set: str) -> list[str]:
         """Return the videos whose features are stored completely."""
-        return [
-            f"{name}{_INSIDE}{video}"
-            for name, store in self._stores.items()
-            for video in store.complete_videos(feature_set)
-        ]
+        own = ((name, store.complete_videos(feature_set)) for name, store in self._stores.items())
+        return [f"{name}{_INSIDE}{video}" for name, videos in own for video in videos]
 
     def read(self, feature_set: str, video: str) -> VideoFeatures:
         """Return the features of one video."""
@@ -140,9 +137,7 @@ def joint_splits(members: Sequence[Sequence[Split]], sizes: Sequence[int]) -> li
 
 def dataset_number(video: str, datasets: Sequence[str]) -> int:
     """Return which of a run's data sets a video is from, by its name in the joint store."""
-    if len(datasets) == 1:
-        return 0
-    return datasets.index(video.partition(_INSIDE)[0])
+    return 0 if len(datasets) == 1 else datasets.index(video.partition(_INSIDE)[0])
 
 
 def strip_dataset_prefix(names: Sequence[str], dataset: str) -> list[str]:

@@ -8,11 +8,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache
 from math import ceil
 from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -44,18 +45,12 @@ Records = SimpleQueue[tuple[int, EpochRecord]]
 
 @dataclass(frozen=True)
 class FitJob:
-    """What all splits of a fit share; small, so that it can be sent to another process.
-
-    Attributes:
-        config: the fit, with all options of the head and the names of the features.
-        rows: the videos in use, as positions in the data set; splits count within them.
-        devices: names of PyTorch devices; the groups of splits take turns.
-    """
+    """What all splits of a fit share; small, so that it can be sent to another process."""
 
     store: FeatureReader
-    config: FitConfig
-    rows: tuple[int, ...]
-    devices: tuple[str, ...]
+    config: FitConfig  # with all options of the head and the names of the features
+    rows: tuple[int, ...]  # positions in the data set of the videos in use; splits count within them
+    devices: tuple[str, ...]  # on which the groups of splits take turns
     out: Path
     plugins: bytes = field(default_factory=pickled_plugins, repr=False)
 
@@ -102,10 +97,9 @@ def run_fit(
 
 
 def groups_of(data: FeatureDataset, tasks: Sequence[SplitTask], job: FitJob, places: int) -> list[SplitGroup]:
-    """Return the splits in groups that train together; on a CPU, where that gains nothing, one a group.
+    """Return the splits in groups that train together, at most `places` at a time, each on its own GPU.
 
-    Args:
-        places: number of groups that train at the same time, each on its own GPU.
+    On a CPU, where training together gains nothing, each is a group.
     """
     together = job.devices[0] != "cpu" and can_be_stacked(build_head_on_meta(job.config, data.channels))
     size = min(SPLITS_PER_GROUP, ceil(len(tasks) / places)) if together else 1
@@ -159,10 +153,8 @@ def _scored(
         rows = getattr(task.split, part)
         draws = sampler.testing(config.seed) if part == "test" else (sampler.validation(task.seed),)
         outputs = np.mean([predict(head, batcher.taking(draw), rows, groups) for draw in draws], axis=0)
-        scalings = (task.label_scalings[data.dataset_of[row]] for row in rows)
-        return tuple(
-            float(own.inverse_transform(output)) for own, output in zip(scalings, outputs, strict=True)
-        )
+        pairs = zip(data.dataset_of[list(rows)], outputs, strict=True)
+        return tuple(float(task.label_scalings[own].inverse_transform(output)) for own, output in pairs)
 
     parts = {part: scores(part) for part in PARTS}
     return SplitResult(parts, result.kept_epoch, result.kept_because, result.curve)
@@ -183,10 +175,8 @@ def _run_in_pool(
         pool.shutdown()
         return [result for future in futures for result in future.result()]
     except BrokenProcessPool as error:
-        raise TrainingError(
-            f"a process of the fit was killed from outside, often for want of memory; try again with fewer "
-            f"--jobs than {jobs}."
-        ) from error
+        problem = "a process of the fit was killed from outside, often for want of memory"
+        raise TrainingError(f"{problem}; try again with fewer --jobs than {jobs}.") from error
     finally:
         ours.close()  # after an error or Ctrl-C, workers save their states and end at once
         pool.shutdown(cancel_futures=True)
@@ -206,21 +196,8 @@ def _report_progress(
             future.result()
 
 
-@dataclass(eq=False)
-class _WorkerState:
-    """What a worker process keeps for all groups."""
-
-    records: Records
-    job: FitJob
-    features: SharedFeatures | None
-    checkpoint: Checkpoint | None = None
-
-    @cached_property
-    def data(self) -> FeatureDataset:
-        return worker_data(self.job, self.features)
-
-
-_state: _WorkerState | None = None
+# what a worker process keeps for all groups
+_worker = SimpleNamespace(checkpoint=None)
 
 
 def _start_worker(
@@ -231,23 +208,21 @@ def _start_worker(
     features: SharedFeatures | None,
 ) -> None:
     """Prepare a worker; the fork server has an older environment, and the job opens its store when loaded."""
-    global _state  # noqa: PLW0603 – a process pool gives its workers nothing else to keep things in
     os.environ.update(environment)
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process gets it too, and ends this one
-    exit_with_parent(parent, _save_state)
-    _state = _WorkerState(records, pickle.loads(pickled_job), features)
+    exit_with_parent(parent, lambda: _worker.checkpoint and _worker.checkpoint.save())
+    vars(_worker).update(records=records, job=pickle.loads(pickled_job), features=features)
 
 
-def _save_state() -> None:
-    if _state is not None and _state.checkpoint is not None:
-        _state.checkpoint.save()
+@cache
+def _data() -> FeatureDataset:
+    return worker_data(_worker.job, _worker.features)
 
 
 def _worker_main(group: SplitGroup) -> list[SplitResult]:
-    assert _state is not None
-    records, _state.checkpoint = _state.records, group.checkpoint(_state.job.out)
-    return fit_group(_state.data, group, _state.job, lambda *record: records.put(record), _state.checkpoint)
+    job, records, _worker.checkpoint = _worker.job, _worker.records, group.checkpoint(_worker.job.out)
+    return fit_group(_data(), group, job, lambda *record: records.put(record), _worker.checkpoint)
 
 
 def worker_data(job: FitJob, features: SharedFeatures | None) -> FeatureDataset:

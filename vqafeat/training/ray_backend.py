@@ -55,14 +55,13 @@ def fit_on_ray(
 def _results(ray: Any, reference: Any, cluster: ClusterOptions) -> list[SplitResult]:
     names = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "ObjectLostError")
     try:
-        results: list[SplitResult] = result_of(ray, reference)
+        return result_of(ray, reference)  # type: ignore[no-any-return]
     except tuple(getattr(ray.exceptions, name) for name in names) as error:
         times = f"{count} times" if (count := cluster.retries + 1) > 1 else "once"
         raise TrainingError(
             f"a worker of the fit died {times}, the last because: {reason(error)}; the same command resumes "
             "from what the others have done, with more --retries if need be."
         ) from error
-    return results
 
 
 def _report_progress(records: Any, progress: Progress) -> None:

@@ -11,8 +11,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from vqafeat.errors import ArgumentError
 from vqafeat.heads.pooling import POOLINGS
 from vqafeat.losses import LOSSES
-from vqafeat.losses.base import MIXINGS, LossOptions, options_read_by
+from vqafeat.losses.base import MIXINGS, SCORES, options_read_by
 from vqafeat.losses.label_scaling import LABEL_SCALES
+from vqafeat.losses.soft_rank import SOFT_RANKS
 from vqafeat.registry import keyword_options, named
 from vqafeat.schema import parse
 from vqafeat.training import RECIPE_SUMMARY, RECIPE_TABLE
@@ -50,14 +51,8 @@ FORMER_NAMES = {
     "bucket_batches": "length_bucket_size",
 }
 _NOT_OVERRIDDEN = ("name", "head_options")  # options of the head are given by themselves
-_LEAST = {
-    "batch_size": 1,
-    "epochs": 1,
-    "decay_every": 1,
-    "length_bucket_size": 1,
-    "weight_decay": 0,
-    "warmup_fraction": 0,
-}
+_LEAST = dict.fromkeys(("batch_size", "epochs", "decay_every", "length_bucket_size"), 1)
+_LEAST |= {"weight_decay": 0, "warmup_fraction": 0}
 
 
 @dataclass(frozen=True)
@@ -70,14 +65,16 @@ class Recipe:
         epochs: passes over the training part, of the largest data set where there are several.
         standardise: bring features to mean 0 and deviation 1 over the training part's frames.
         start_at_mean: make the untrained head's scores start at the training part's mean label.
-        warmup_fraction: share of the epochs at the start from which none is kept.
+        warmup_fraction: share of the epochs at the start from which none is kept; 1/6 is the zero-based
+            `epoch > epochs / 6` of VSFA.py.
         split_rounding: where 60/20/20 is cut, "ceil" (VSFA) or "int" (MDTVSFA, Li).
-        soft_rank, soft_rank_strength, loss_weight, rank_input: see `LossOptions`.
+        soft_rank, soft_rank_strength: see `srcc_loss`.
+        loss_weight: of the second and later losses of a sum (λ of Li et al., η of A2INet).
+        rank_input: score that rank losses read, "relative" (released code) or "mapped" (Li et al.).
         decay, decay_every: factor and epochs of the schedule "step".
         drop_last: leave out an epoch's last videos where they do not fill a batch, if there is a full one.
         select: part whose SROCC selects the epoch, "validation", or "test" to repeat a table that did so.
-        multi_dataset: how several data sets share a training: "losses", one each, combined; or "pooled", as
-            one data set.
+        multi_dataset: loss of several data sets: "losses", one each, combined; or "pooled", as one data set.
         head_options: options of the head that differ from its defaults, where the head has them.
         length_bucket_size: this many batches' worth of an epoch's shuffled videos are sorted by length at a
             time, and the batches shuffled again, which saves a recurrence the steps after short videos' ends.
@@ -113,16 +110,20 @@ class Recipe:
         POOLINGS.get(self.pooling)
         named("mixing", self.multi_dataset, MIXINGS)
         options_read_by(self.loss)
-        self.loss_options()
+        named("soft rank", self.soft_rank, SOFT_RANKS)
         named("schedule", self.schedule, SCHEDULES)
         named("selection", self.select, SELECTIONS)
         if self.split_rounding not in ("ceil", "int"):
             raise ArgumentError(f"split_rounding is '{self.split_rounding}'; allowed are ceil and int.")
+        if self.rank_input not in SCORES:
+            raise ArgumentError(f"rank_input is '{self.rank_input}'; allowed are {', '.join(SCORES)}.")
         for key, least in _LEAST.items():
             if not least <= getattr(self, key) < inf:
                 raise ArgumentError(f"{key} is {getattr(self, key)}; it has to be at least {least}.")
         ranges = {
             "learning_rate": (0 < self.learning_rate < inf, "above 0 and finite, as 0.0003"),
+            "soft_rank_strength": (0 < self.soft_rank_strength < inf, "above 0 and finite, as 0.1"),
+            "loss_weight": (0 <= self.loss_weight < inf, "at least 0 and finite, as 1"),
             "decay": (0 < self.decay <= 1, "above 0 and at most 1, as 0.8"),
             "warmup_fraction": (self.warmup_fraction < 1, "below 1, or no epoch could be kept"),
         }
@@ -133,16 +134,15 @@ class Recipe:
         vars(self)["__doc__"] = RECIPE_SUMMARY.format(**vars(self))
 
     def first_checkpoint_epoch(self) -> int:
-        """Return the first epoch, counted from 1, that may be kept; 1/6 is the released VSFA.py's zero-based
-        `epoch > epochs / 6`.
-        """
+        """Return the first epoch, from 1, that may be kept."""
         if self.warmup_fraction == 0:
             return 1
         return min(int(self.warmup_fraction * self.epochs) + 2, self.epochs)
 
-    def loss_options(self) -> LossOptions:
+    def loss_options(self) -> dict[str, Any]:
         """Return the values that losses read."""
-        return LossOptions(self.soft_rank, self.soft_rank_strength, self.loss_weight, self.rank_input)
+        names = ("soft_rank", "soft_rank_strength", "loss_weight", "rank_input")
+        return {name: getattr(self, name) for name in names}
 
     def scheduler(self, optimiser: Optimizer, steps_per_epoch: int) -> LambdaLR:
         """Return the schedule of the learning rate; it steps after each step of the optimiser."""
@@ -165,11 +165,10 @@ class Recipe:
             if key not in own or key in _NOT_OVERRIDDEN:
                 known = ", ".join(name for name in own if name not in _NOT_OVERRIDDEN)
                 raise ArgumentError(f"recipe '{self.name}' has no value '{key}'; it has {known}.")
-            kind, usual = type(own[key]), f"{own[key]!r} in the recipe '{self.name}'"
+            kind = type(own[key])
             if type(value) is not kind and not (kind is float and type(value) is int):
-                raise ArgumentError(
-                    f"{key} is {value!r}; it has to be of the kind {kind.__name__}, as {usual}."
-                )
+                usual = f"of the kind {kind.__name__}, as {own[key]!r} in the recipe '{self.name}'"
+                raise ArgumentError(f"{key} is {value!r}; it has to be {usual}.")
         changed = replace(self, **changes)
         changed._refuse_unread(changes)
         return changed

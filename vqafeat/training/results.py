@@ -90,18 +90,12 @@ _IN_LABELS_UNIT = ("rmse", "rmse_plain", "rmse_calibrated")
 
 @dataclass(frozen=True)
 class Summary:
-    """One measure over the splits.
-
-    Attributes:
-        mean, median: over the splits where the measure is defined; NaN if there is none.
-        std: sample deviation (n − 1) over the same splits; NaN with fewer than two.
-        values: one for each split, NaN where it is not defined.
-    """
+    """One measure over the splits where it is defined; NaN where these are too few."""
 
     mean: float
-    std: float
+    std: float  # of the sample (n − 1)
     median: float
-    values: tuple[float, ...]
+    values: tuple[float, ...]  # one for each split, NaN where it is not defined
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Summary":
@@ -120,26 +114,18 @@ _UNKNOWN = Summary.of(())
 
 @dataclass(frozen=True)
 class MetricsSummary:
-    """SROCC, KROCC, PLCC and RMSE over the splits, with notes for readers.
-
-    Attributes:
-        plcc, rmse: after the run's mapping.
-        n: number of videos that each split was measured on.
-        plcc_plain, rmse_plain: of the heads' output, without a mapping.
-        rmse_calibrated: of the calibrated scores.
-        datasets: the summary of each data set, where there are several.
-    """
+    """SROCC, KROCC, PLCC and RMSE over the splits, the last two after the run's mapping."""
 
     srocc: Summary
     krocc: Summary
     plcc: Summary
     rmse: Summary
-    n: tuple[int, ...]
+    n: tuple[int, ...]  # number of videos that each split was measured on
     notes: tuple[str, ...]
-    plcc_plain: Summary = _UNKNOWN
+    plcc_plain: Summary = _UNKNOWN  # of the heads' output, without a mapping
     rmse_plain: Summary = _UNKNOWN
     rmse_calibrated: Summary = _UNKNOWN
-    datasets: Mapping[str, "MetricsSummary"] = field(default_factory=dict)
+    datasets: Mapping[str, "MetricsSummary"] = field(default_factory=dict)  # where there are several
 
     @classmethod
     def of(
@@ -165,10 +151,8 @@ class MetricsSummary:
         for name in ("srocc", "krocc", "plcc", "plcc_plain"):
             values = np.array([getattr(own, name).values for own in datasets.values()])
             summaries[name] = Summary.of(((values * counts).sum(axis=0) / total).tolist())
-        weights = (
-            "the mean over the data sets is weighted by their test videos; RMSE has none, since their scales "
-            "differ"
-        )
+        weights = "the mean over the data sets is weighted by their test videos"
+        weights += "; RMSE has none, since their scales differ"
         own_notes = [f"{name}: {note}" for name, own in datasets.items() for note in own.notes]
         n = tuple(total.astype(int).tolist())
         return cls(**summaries, n=n, notes=(*notes, weights, *own_notes), datasets=datasets)
@@ -185,10 +169,8 @@ class MetricsSummary:
         if not few:
             return ""
         counts = f"{min(few)} to {max(few)}" if min(few) < max(few) else f"{min(few)}"
-        return (
-            f"measured on only {counts} test videos per split: with fewer than {FEW_VIDEOS}, one video moves "
-            "a figure visibly"
-        )
+        measured = f"measured on only {counts} test videos per split"
+        return f"{measured}: with fewer than {FEW_VIDEOS}, one video moves a figure visibly"
 
     def with_plain(self, other: "MetricsSummary") -> "MetricsSummary":
         """Return this summary with the measures of another one that need no mapping."""
@@ -243,16 +225,14 @@ class MetricsSummary:
         return cls(**summaries, n=tuple(values["n"]), notes=tuple(values["notes"]), datasets=datasets)
 
 
-def numbered_notes(notes: Sequence[str], what: str = "split") -> list[str]:
+def numbered_notes(notes: Sequence[str]) -> list[str]:
     """Return each note once, as `split 3: …` or `7 of 10 splits: …`; a single split has no number."""
-    numbers: dict[str, list[int]] = {}
-    for number, note in enumerate(notes):
-        if note:
-            numbers.setdefault(note, []).append(number)
+    different = [note for note in dict.fromkeys(notes) if note]
     if len(notes) == 1:
-        return list(numbers)
+        return different
 
-    def prefix(having: list[int]) -> str:
-        return f"{what} {having[0]}" if len(having) == 1 else f"{len(having)} of {len(notes)} {what}s"
+    def prefix(note: str) -> str:
+        count = notes.count(note)
+        return f"split {notes.index(note)}" if count == 1 else f"{count} of {len(notes)} splits"
 
-    return [f"{prefix(having)}: {note}" for note, having in numbers.items()]
+    return [f"{prefix(note)}: {note}" for note in different]

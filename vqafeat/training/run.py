@@ -11,9 +11,14 @@ from typing import Any
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.splits import PARTS
 from vqafeat.store.types import FeatureSetIdentity
-from vqafeat.training.calibration import Calibrations
 from vqafeat.training.joint_store import dataset_number
-from vqafeat.training.predictions import Prediction, load_calibrations, read_metrics, read_predictions
+from vqafeat.training.predictions import (
+    Calibrations,
+    Prediction,
+    load_calibrations,
+    read_metrics,
+    read_predictions,
+)
 from vqafeat.training.results import (
     CALIBRATION,
     CONFIG,

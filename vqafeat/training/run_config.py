@@ -39,58 +39,39 @@ def software_versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class TrainingDataset:
-    """A data set that a run was trained on, and its label scale.
-
-    Attributes:
-        digest: SHA-256 of its labels; empty where it is not known.
-        score_name: what the labels are, for example "MOS".
-        mos_range: smallest and largest label; a whole number stays one, since the run's digest covers it.
-        lines: how a head's output becomes a score, one for each split.
-    """
+    """A data set that a run was trained on, and its label scale."""
 
     name: str
-    digest: str
-    score_name: str
-    mos_range: tuple[int | float, int | float]
-    lines: tuple[LabelScaling, ...]
+    digest: str  # SHA-256 of its labels; empty where it is not known
+    score_name: str  # what the labels are, for example "MOS"
+    mos_range: tuple[int | float, int | float]  # a whole number stays one, since the run's digest covers it
+    lines: tuple[LabelScaling, ...]  # how a head's output becomes a score, one for each split
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decided a run, resolved.
-
-    Attributes:
-        recipe: all values of the recipe; empty for heads that follow none.
-        seed: of the run; each split's own seed follows from it.
-        feature_sets: names joined by `+`, for example `resnet50+slowfast-fast`.
-        identities: feature set → what its numbers depend on; empty for an imported head.
-        split_kind: how the splits were drawn, in words.
-        origin: the command or file that the run comes from.
-        frame_input: the frames that the heads are trained and tested on.
-        splits_digest: SHA-256 over the videos of each part of each split; empty where they are not known.
-    """
+    """Everything that decided a run, resolved."""
 
     head: str
     options: dict[str, Any]
-    recipe: dict[str, Any]
+    recipe: dict[str, Any]  # empty for heads that follow none
     seed: int
-    feature_sets: str
-    identities: dict[str, dict[str, Any]]
+    feature_sets: str  # names joined by `+`, for example `resnet50+slowfast-fast`
+    identities: dict[str, dict[str, Any]]  # of the feature sets; empty for an imported head
     channels: int
     datasets: tuple[TrainingDataset, ...]
-    split_kind: str
+    split_kind: str  # how the splits were drawn, in words
     mapping: str
-    origin: str
+    origin: str  # the command or file that the run comes from
     versions: dict[str, str]
     frame_input: FrameInput = WHOLE_VIDEOS
-    splits_digest: str = ""
+    splits_digest: str = ""  # SHA-256 of the videos of each part of each split; empty where not known
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
         if len({len(one.lines) for one in self.datasets}) != 1 or not self.splits:
-            raise WeightsError(
-                "the run needs at least one data set, each with one label line for each split; fit again."
-            )
+            needed = "at least one data set, each with one label line for each split"
+            raise WeightsError(f"the run needs {needed}; fit again.")
         if self.channels < 1:
             raise WeightsError(f"channels of the run is {self.channels}; it has to be at least 1.")
 
@@ -117,8 +98,8 @@ class RunConfig:
     @property
     def digest(self) -> str:
         """SHA-256 over all that decides the run's numbers, software included: the run's identity."""
-        python = {"python": ""}  # its version moves no number
-        values = {**self.as_dict(), "origin": "", "versions": {**self.versions, **python}}
+        # the version of Python moves no number
+        values = {**self.as_dict(), "origin": "", "versions": {**self.versions, "python": ""}}
         return sha256(json_text(values).encode()).hexdigest()
 
     def changed_settings(self, other: "RunConfig") -> dict[str, Any]:
@@ -154,15 +135,12 @@ class RunConfig:
     def from_dict(cls, values: Mapping[str, Any], where: str) -> "RunConfig":
         """Return the configuration that `as_dict` described; messages name `where`."""
         if (version := values.get("format_version")) != FORMAT_VERSION:
-            raise WeightsError(
-                f"{where} has format version {version}, this vqafeat reads {FORMAT_VERSION}; fit again."
-            )
+            known = f"this vqafeat reads {FORMAT_VERSION}"
+            raise WeightsError(f"{where} has format version {version}, {known}; fit again.")
         frame_input = values.get("frame_input")
         if not isinstance(frame_input, dict) or frame_input.get("order_reading") != ORDER_READING:
-            raise WeightsError(
-                f"{where}: frame_input is {frame_input}; its order_reading has to be '{ORDER_READING}'. Fit "
-                "again."
-            )
+            allowed = f"its order_reading has to be '{ORDER_READING}'"
+            raise WeightsError(f"{where}: frame_input is {frame_input}; {allowed}. Fit again.")
         frame_input = {key: value for key, value in frame_input.items() if key != "order_reading"}
         return parse(cls, {**values, "frame_input": frame_input}, where, WeightsError)
 
@@ -175,10 +153,8 @@ def _recipe_settings(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 def dataset_with_scale(config: RunConfig, scale_of: str | None) -> TrainingDataset:
     """Return the data set of a run with the requested label scale; without a name, the first."""
-    if scale_of is None:
-        return config.datasets[0]
-    for dataset in config.datasets:
-        if dataset.name == scale_of:
-            return dataset
-    trained_on = ", ".join(config.dataset_names)
-    raise ArgumentError(f"the run has no label scale of '{scale_of}'; it was trained on {trained_on}.")
+    names = config.dataset_names
+    if scale_of is not None and scale_of not in names:
+        trained_on = ", ".join(names)
+        raise ArgumentError(f"the run has no label scale of '{scale_of}'; it was trained on {trained_on}.")
+    return config.datasets[0 if scale_of is None else names.index(scale_of)]

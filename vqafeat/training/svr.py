@@ -64,10 +64,9 @@ def train_svr(data: FeatureDataset, task: SplitTask, config: FitConfig) -> Train
     """
     split = task.split
     if len(data.dataset_names) > 1:
-        raise ArgumentError(
-            f"head '{config.head}' knows one label scale, but the videos are from "
-            f"{' and '.join(data.dataset_names)}; fit it on one data set, or train another head on several."
-        )
+        problem = f"knows one label scale, but the videos are from {' and '.join(data.dataset_names)}"
+        next_step = "fit it on one data set, or train another head on several"
+        raise ArgumentError(f"head '{config.head}' {problem}; {next_step}.")
     (scaling,) = task.label_scalings
     epsilon, folds, held_out = (config.head_options[name] for name in ("epsilon", "folds", "held_out"))
     rows, train = np.array([*split.train, *split.validation]), np.arange(len(split.train))
@@ -96,19 +95,15 @@ def train_svr(data: FeatureDataset, task: SplitTask, config: FitConfig) -> Train
 def grid_search(distances: Values, labels: Values, folds: Sequence[Fold], epsilon: float) -> Choice:
     """Return the C and γ whose scores of the left-out rows of all folds together have the highest SROCC.
 
-    Args:
-        distances: (row, row) squared distances of scaled features.
-        labels: (row,).
-        epsilon: half-width of the tube without loss.
+    `distances` are the (row, row) squared distances of scaled features, `labels` are (row,).
     """
     scored = np.concatenate([left_out for _, left_out in folds])
     sroccs = np.empty((len(C_VALUES), len(GAMMA_VALUES)))
     for column, gamma in enumerate(GAMMA_VALUES):
         kernel = np.exp(-gamma * distances)
         scores = np.concatenate([_scores_along_c(kernel, labels, fold, epsilon) for fold in folds], axis=1)
-        sroccs[:, column] = [
-            evaluate_predictions(row, labels[scored], mapping="none").srocc for row in scores
-        ]
+        metrics = (evaluate_predictions(row, labels[scored], mapping="none") for row in scores)
+        sroccs[:, column] = [item.srocc for item in metrics]
     if np.isnan(sroccs).all():
         raise TrainingError(
             f"no C and gamma of the grid ranks the {len(scored)} videos that they are chosen on: their "

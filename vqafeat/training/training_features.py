@@ -1,10 +1,10 @@
 """Statistics of training features: to standardise them, and to report a clip unlike all training videos."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from torch import Tensor
 from vqafeat.errors import ArgumentError
 from vqafeat.store.features import FeatureDataset, as_tensor
 from vqafeat.training.batching import Batcher
-from vqafeat.training.frame_sampling import FrameSampler
+from vqafeat.training.frame_sampling import FrameInput, FrameSampler
 from vqafeat.training.results import TRAINING_FEATURES, read_weights, reading, write_weights
 
 # number of frames, (channel,) mean and (channel,) variance over them
@@ -32,15 +32,11 @@ class TrainingFeatures:
     """Mean and deviation of the training videos' mean features.
 
     The distance of a video is the root mean square over channels of (its mean − mean) / deviation.
-
-    Attributes:
-        mean, deviation: (channel,) over the training videos.
-        farthest: the largest distance of a training video from the others.
     """
 
-    mean: npt.NDArray[np.float64]
+    mean: npt.NDArray[np.float64]  # (channel,), and so is the deviation
     deviation: npt.NDArray[np.float64]
-    farthest: float
+    farthest: float  # the largest distance of a training video from the others
 
     def __post_init__(self) -> None:
         if self.mean.shape != self.deviation.shape or not (self.deviation > 0).all() or not self.farthest > 0:
@@ -71,30 +67,22 @@ class TrainingFeatures:
         return _rms((_frame_mean(features) - self.mean) / self.deviation) / self.farthest
 
 
-class FrameMoments:
-    """Number, mean and variance of each video's frames, computed once a video, since splits share videos."""
-
-    def __init__(self, batcher: Batcher) -> None:
-        self._batcher = batcher
-        self._of: dict[int, Moments] = {}
-
-    def __call__(self, row: int) -> Moments:
-        """Return those of a video; mean and variance are (channel,) float32 on the CPU."""
-        if row not in self._of:
-            frames = self._batcher.batch([row]).frames.contiguous()
-            variance, mean = torch.var_mean(frames, dim=0, correction=0)
-            self._of[row] = len(frames), mean.cpu(), variance.cpu()
-        return self._of[row]
+def shared_moments(batcher: Batcher, sampler: FrameSampler) -> Callable[[int], Moments]:
+    """Return `frame_moments` of the frames that can be sampled; a process computes those of a video once."""
+    return _moments(batcher.data, sampler.frame_input, batcher.device)
 
 
-# data set → frames and device → moments, for all splits that this process trains on
-_shared_moments: WeakKeyDictionary[FeatureDataset, dict[Any, FrameMoments]] = WeakKeyDictionary()
+@lru_cache(maxsize=1)  # for all splits that this process trains on; the next fit's replace them
+def _moments(data: FeatureDataset, frame_input: FrameInput, device: torch.device) -> Callable[[int], Moments]:
+    sampler = FrameSampler(frame_input, data)
+    return cache(partial(frame_moments, Batcher(data, str(device)).taking(sampler.candidate_indices)))
 
 
-def shared_moments(batcher: Batcher, sampler: FrameSampler) -> FrameMoments:
-    """Return the moments of the frames that can be sampled; a process computes those of a data set once."""
-    own, key = _shared_moments.setdefault(batcher.data, {}), (sampler.frame_input, batcher.device)
-    return own.setdefault(key, FrameMoments(batcher.taking(sampler.candidate_indices)))
+def frame_moments(batcher: Batcher, row: int) -> Moments:
+    """Return number, mean and variance of a video's frames; the last two are (channel,) on the CPU."""
+    frames = batcher.batch([row]).frames.contiguous()
+    variance, mean = torch.var_mean(frames, dim=0, correction=0)
+    return len(frames), mean.cpu(), variance.cpu()
 
 
 def combined_statistics(moments: Iterable[Moments]) -> tuple[Tensor, Tensor]:
