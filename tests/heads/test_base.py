@@ -224,3 +224,13 @@ def test_options_from_text__reads_and_refuses() -> None:
         ArgumentError, match=r"option 'catm' of head 'a2inet' is 'off'; it has to be yes or no"
     ):
         options_from_text("a2inet", ["catm=off"])
+
+
+def test_head__names_the_shape_that_a_plugin_has_to_return() -> None:
+    class Flat(Head):
+        def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
+            return frames[:, 0]
+
+    message = r"raw_frame_scores of 'Flat' returned \(7,\); it has to return .* here \(2, time\)"
+    with pytest.raises(ArgumentError, match=message):
+        Flat()(torch.zeros(7, 3), torch.tensor([3, 4]))

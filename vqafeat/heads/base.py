@@ -135,7 +135,14 @@ class Head(nn.Module, ABC):
 
     def frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, time): pooled scores; their mean is the video's in most heads."""
-        return self.pooled(self.raw_frame_scores(frames, lengths), lengths)
+        raw = self.raw_frame_scores(frames, lengths)
+        if raw.ndim != 2 or len(raw) != len(lengths):
+            needs = f"(video, time), padded after each video's frames, here ({len(lengths)}, time)"
+            name = type(self).__name__
+            raise ArgumentError(
+                f"raw_frame_scores of '{name}' returned {tuple(raw.shape)}; it has to return {needs}."
+            )
+        return self.pooled(raw, lengths)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch,): each video's score."""
