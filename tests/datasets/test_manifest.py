@@ -250,7 +250,7 @@ def test_load_dataset__finds_reads_and_counts_shipped_lists(tmp_path: Path, name
     shipped_like(name, tmp_path)
     known = {"konvid": 1200, "cvd2014": 234}[name]
     with pytest.raises(
-        DatasetError, match=f"holds 2 rows, known are {known}; the last one is .*Fetch the list again"
+        DatasetError, match=f"has 2 rows instead of {known}; the last one is .*Fetch the list again"
     ):
         load_dataset(name, root=tmp_path)
 
@@ -435,8 +435,8 @@ def test_load_dataset__own_manifest_loads_from_its_folder_and_below_it(tmp_path:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ("id,mos\n11,1.5\n12,3\n", r"holds 2 rows, known are 3; the last one is 12\.mp4"),
-        (LABELS + "22,2\n", r"holds 4 rows, known are 3; the last one is 22\.mp4"),
+        ("id,mos\n11,1.5\n12,3\n", r"has 2 rows instead of 3; the last one is 12\.mp4"),
+        (LABELS + "22,2\n", r"has 4 rows instead of 3; the last one is 22\.mp4"),
         (
             "id,mos\n11,1.5\n12,3\n11_x,4.0\n",
             r"data set 'mine' of 3 videos: 'mos\.csv' names 1 of them more than once: 11\.mp4; keep one row",
@@ -460,11 +460,11 @@ def test_load_dataset__own_manifest_loads_from_its_folder_and_below_it(tmp_path:
         ),
         (
             "id,mos\n11,1.5\n12,3\n13,4\n",
-            r"shows 1 contents, known are 2; the names were changed, or \[content\] does not fit",
+            r"has 1 contents instead of 2; the names were changed, or \[content\] does not fit",
         ),
         (
             "id,mos\n11,1.5\n12,3\n21,3.9\n",
-            r"has labels from 1\.5 to 3\.9, known are 1\.5 to 4; the list was rescaled or changed",
+            r"has labels from 1\.5 to 3\.9 instead of 1\.5 to 4; it was rescaled or changed",
         ),
         ("id,mos\n", r"label list 'mos\.csv' of 'mine' holds no rows; it must name at least one video"),
         (
@@ -483,7 +483,7 @@ def test_load_dataset__allows_the_rounding_of_published_ranges(tmp_path: Path) -
     assert (
         load_dataset(own_manifest(tmp_path, labels=LABELS.replace("4.0", "4.00009"))).videos[2].mos == 4.00009
     )
-    with pytest.raises(DatasetError, match="known are"):
+    with pytest.raises(DatasetError, match="instead of"):
         load_dataset(own_manifest(tmp_path, labels=LABELS.replace("4.0", "4.0002")))
 
 

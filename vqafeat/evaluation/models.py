@@ -25,11 +25,11 @@ class PublishedModel:
     """A released head.
 
     Attributes:
-        file: its name where it is released.
+        file: the name of the released file.
         home: where its authors release it.
         features: the feature sets on which it was trained.
-        datasets: of its training; scores are on the label scale of the first, unless another is named.
-        figures: what its authors report; empty if that is not known here.
+        datasets: data sets of its training; scores are on the label scale of the first by default.
+        figures: the metrics that its authors report; empty if they are not known here.
         url, sha256: the file's address and digest; a model without them is loaded from a file.
     """
 
