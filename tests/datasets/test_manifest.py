@@ -337,7 +337,7 @@ def test_manifest_folder__is_found_in_a_wheel_and_next_to_the_package(
         (
             'extensions = [".mp4"]',
             'extensions = ["mp4"]',
-            r"extensions mp4 must begin with a dot, as '\.mp4'",
+            r"extensions mp4 must begin with a dot, like '\.mp4'",
         ),
         ("name = '\\1.mp4'\n", "", r"file rules: pattern and name come together"),
         ("pattern = '(?:^", "pattern = '((?:^", r"file rules: pattern .* is not a regular expression"),
@@ -1045,5 +1045,5 @@ def test_locate_videos__reports_a_folder_that_cannot_be_read(
 def test_raw_geometry__parse_reads_one_word() -> None:
     assert RawGeometry.parse("1920x1080:yuvj420p@29.97") == RawGeometry(1920, 1080, "yuvj420p", 29.97)
     for text in ("1920x1080", "1920x1080:yuv420p", "x:yuv420p@30", "1920x1080:yuv420p@fast"):
-        with pytest.raises(DatasetError, match="is not WIDTHxHEIGHT:FORMAT@RATE, as 1920x1080:yuvj420p@30"):
+        with pytest.raises(DatasetError, match="not WIDTHxHEIGHT:FORMAT@RATE, such as 1920x1080:yuvj420p@30"):
             RawGeometry.parse(text)

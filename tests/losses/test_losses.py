@@ -243,13 +243,13 @@ def test_on_label_scale__is_true_of_l1_alone() -> None:
         (
             {"soft_rank_strength": 0.0},
             ArgumentError,
-            r"soft_rank_strength is 0.0; it has to be above 0 and finite, as 0.1",
+            r"soft_rank_strength is 0.0; it has to be above 0 and finite, such as 0.1",
         ),
         ({"soft_rank_strength": inf}, ArgumentError, r"soft_rank_strength is inf"),
         (
             {"loss_weight": -1.0},
             ArgumentError,
-            r"loss_weight is -1.0; it has to be at least 0 and finite, as 1",
+            r"loss_weight is -1.0; it has to be at least 0 and finite, such as 1",
         ),
         ({"loss_weight": nan}, ArgumentError, r"loss_weight is nan"),
         (

@@ -155,7 +155,7 @@ def test_overridden__refuses_wrong_values() -> None:
         ArgumentError, match=r"recipe 'default' has no value 'lr'; it has learning_rate, batch_size"
     ):
         recipe.overridden({"lr": 0.1})
-    with pytest.raises(ArgumentError, match=r"epochs is '3'; it has to be of the kind int"):
+    with pytest.raises(ArgumentError, match=r"epochs is '3'; it has to be of type int"):
         recipe.overridden({"epochs": "3"})
 
 
@@ -169,7 +169,7 @@ def test_overridden__refuses_wrong_values() -> None:
         ({"weight_decay": -0.1}, "weight_decay is -0.1; it has to be at least 0"),
         ({"warmup_fraction": 1.0}, "warmup_fraction is 1.0; it has to be below 1"),
         ({"split_rounding": "floor"}, "split_rounding is 'floor'; allowed are ceil and int"),
-        ({"decay": 0.0}, "decay is 0.0; it has to be above 0 and at most 1, as 0.8"),
+        ({"decay": 0.0}, "decay is 0.0; it has to be above 0 and at most 1, such as 0.8"),
         ({"decay_every": 0}, "decay_every is 0; it has to be at least 1"),
         ({"soft_rank_strength": -1.0}, "soft_rank_strength is -1.0; it has to be above 0"),
     ],

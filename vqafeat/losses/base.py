@@ -70,9 +70,10 @@ class LossOptions:
         named("soft rank", self.soft_rank, SOFT_RANKS)
         strength, weight = self.soft_rank_strength, self.loss_weight
         if not 0 < strength < inf:
-            raise ArgumentError(f"soft_rank_strength is {strength}; it has to be above 0 and finite, as 0.1.")
+            allowed = "it has to be above 0 and finite, such as 0.1"
+            raise ArgumentError(f"soft_rank_strength is {strength}; {allowed}.")
         if not 0 <= weight < inf:
-            raise ArgumentError(f"loss_weight is {weight}; it has to be at least 0 and finite, as 1.")
+            raise ArgumentError(f"loss_weight is {weight}; it has to be at least 0 and finite, such as 1.")
         if self.rank_input not in _SCORES:
             raise ArgumentError(f"rank_input is '{self.rank_input}'; allowed are {', '.join(_SCORES)}.")
 

@@ -122,8 +122,8 @@ class Recipe:
             if not least <= getattr(self, key) < inf:
                 raise ArgumentError(f"{key} is {getattr(self, key)}; it has to be at least {least}.")
         ranges = {
-            "learning_rate": (0 < self.learning_rate < inf, "above 0 and finite, as 0.0003"),
-            "decay": (0 < self.decay <= 1, "above 0 and at most 1, as 0.8"),
+            "learning_rate": (0 < self.learning_rate < inf, "above 0 and finite, such as 0.0003"),
+            "decay": (0 < self.decay <= 1, "above 0 and at most 1, such as 0.8"),
             "warmup_fraction": (self.warmup_fraction < 1, "below 1, or no epoch could be kept"),
         }
         for key, (allowed, words) in ranges.items():
@@ -168,7 +168,7 @@ class Recipe:
             kind, usual = type(own[key]), f"{own[key]!r} in the recipe '{self.name}'"
             if type(value) is not kind and not (kind is float and type(value) is int):
                 raise ArgumentError(
-                    f"{key} is {value!r}; it has to be of the kind {kind.__name__}, as {usual}."
+                    f"{key} is {value!r}; it has to be of type {kind.__name__}, such as {usual}."
                 )
         changed = replace(self, **changes)
         changed._refuse_unread(changes)
