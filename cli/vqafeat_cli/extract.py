@@ -69,7 +69,7 @@ def extract(
 
     Name either a data set with --dataset, or videos, which need no labels: files, folders with their
     subfolders, globs, URLs, or - for a list on stdin. To add labels later, run the command again with a CSV
-    that is named as the store, --dataset clips.csv; no video is decoded again.
+    that has the store's name, such as --dataset clips.csv; no video is decoded again.
 
     All networks run in the same pass over the videos. Videos that the store already holds are skipped, so the
     same command resumes a stopped run. A video that fails is recorded in the failure log next to the store,
