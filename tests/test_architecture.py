@@ -1,4 +1,4 @@
-"""The floors of the house: data walks one way, and a module imports only from the rows above its own."""
+"""The floors of the package: a module imports only from the rows above its own."""
 
 import ast
 import os

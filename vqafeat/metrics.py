@@ -157,7 +157,7 @@ def _released_fit(x: Values, y: Values, std: float, *, li: bool) -> LogisticFit:
     if t is None:
         return _failed(f"{NOT_CONVERGED} within {MOST_EVALUATIONS} evaluations")
     mapped = _logistic(x, *t)
-    # every constant and, in the limit, every straight line is a logistic, so a good fit is not worse
+    # constants and straight lines are limits of the logistic, so a good fit is not worse than these
     residual, line = float(np.mean((mapped - y) ** 2)), 1 - _pearson(x, y) ** 2
     if not np.isfinite(t).all() or residual > 1 + 1e-9 or _is_constant(mapped):
         return _failed(_NO_BETTER)
@@ -238,7 +238,7 @@ def _constant_side(scores: Values, labels: Values) -> str:
 
 
 def _is_constant(values: Values) -> bool:
-    # up to rounding in float64, so that one number computed in two ways does not count as two ranks
+    # up to rounding in float64, so that a number that was computed in two ways has one rank
     return bool(np.ptp(values) <= 8 * np.finfo(np.float64).eps * np.abs(values).max())
 
 
@@ -260,7 +260,7 @@ def _logistic(x: Values, t1: float, t2: float, t3: float, t4: float) -> Values:
 
 def _least_squares(x: Values, y: Values, start: Tau, *, absolute: bool) -> Tau | None:
     def evaluated(t4: float) -> float:
-        size = max(abs(t4), 1e-12)  # already a step, to rounding
+        size = max(abs(t4), 1e-12)  # as steep as a step, up to rounding
         return size if absolute else math.copysign(size, t4)
 
     def curve(x: Values, t1: float, t2: float, t3: float, t4: float) -> Values:
@@ -276,7 +276,8 @@ def _least_squares(x: Values, y: Values, start: Tau, *, absolute: bool) -> Tau |
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # The caller refuses parameters that are not finite and curves that are far from the labels, so an
-        # overflow needs no warning. Two different predictions do not determine τ3 and τ4, but f at both.
+        # overflow needs no warning. If the predictions have only two values, f is determined at both, but τ3
+        # and τ4 are not.
         warnings.simplefilter("ignore", OptimizeWarning)
         try:
             tau, _ = curve_fit(curve, x, y, p0=start, jac=slopes, method="lm", maxfev=MOST_EVALUATIONS)

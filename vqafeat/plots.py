@@ -1,4 +1,4 @@
-"""Plots as PNG, readable in print and for colour-blind eyes (Okabe and Ito's palette)."""
+"""Plots as PNG, readable in print and by colour-blind people (Okabe and Ito's palette)."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite

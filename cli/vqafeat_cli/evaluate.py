@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _OWN = "[default: that of the run]"
 _BY = "Also measure groups of videos; see `vqafeat list groupings`, or give a CSV video,group."
-_THRESHOLD = "Label from which --by quality counts as high.  [default: middle of the label range]"
+_THRESHOLD = "Smallest label of high quality, for --by quality.  [default: middle of the label range]"
 
 
 @click.command()
@@ -28,8 +28,8 @@ _THRESHOLD = "Label from which --by quality counts as high.  [default: middle of
 @options.read_store_options
 @option("--mapping", help=f"{options.MAPPING}  {_OWN}")
 @options.skip_missing_option
-@flag("--any-features", help="Allow features that were computed differently from those in training.")
-@option("--order", help=f"Frame order, as for `fit`; the first letter has to be the run's.  {_OWN}")
+@flag("--any-features", help="Allow features that were computed differently from those of the training.")
+@option("--order", help=f"Frame order, as for `fit`; the first letter has to be that of the run.  {_OWN}")
 @option("--sampling", help=f"Frames to use of each video; see `vqafeat list samplings`.  {_OWN}")
 @option("--draws", type=int, help=f"Random draws of frames to average over.  {_OWN}")
 @option("--part", help="Measure all videos of this official part, such as test-1080p.")
@@ -53,8 +53,8 @@ def evaluate(
     """Measure the heads of a run on a data set of the store.
 
     On the data set of the run, each head is measured on the test part of its split; on another data set, on
-    all videos. --part refuses a run with a head that was trained or validated on any video of the part. Li
-    et al. use --quality-threshold 3.5536 on a scale of 1 to 5.
+    all videos. --part refuses a run with a head that was trained or validated on any video of the part. The
+    paper of Li et al. has the --quality-threshold 3.5536 on a scale of 1 to 5.
 
     \b
     Examples:
@@ -144,9 +144,10 @@ def compare(runs: tuple[Path, ...], json: bool, **settings: Any) -> None:
     over the splits, its 95 % bootstrap interval, the p-value of a paired test over the splits, and the
     p-value after Holm's correction for the number of comparisons.
 
-    The bootstrap resamples the test videos of all splits with replacement and measures both runs again, with
-    the mappings as fitted, so the interval holds for these splits and these trained heads. Random splits of
-    one data set share videos, so a small p over ten splits is weaker evidence than over ten data sets.
+    The bootstrap resamples the test videos of all splits with replacement and measures both runs again,
+    without fitting the mappings again, so the interval holds for these splits and these trained heads. Random
+    splits of one data set share videos, so a small p over ten splits is weaker evidence than over ten data
+    sets.
 
     \b
     Examples:

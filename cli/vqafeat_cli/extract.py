@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _BACKBONE = "Network to run; repeatable. See `vqafeat list backbones` and `vqafeat list views`."
 _DATASET = "Known data set, manifest or CSV; or, without labels, a folder, a glob or an address."
 _DTYPE = "Data type of the stored features."
-_NAME = "Name of the data set, for videos without labels.  [default: that of the folder that they share]"
+_NAME = "Name of the data set, for videos without labels.  [default: the name of their common folder]"
 _ROOT = f"Folder of the videos, or s3://bucket/prefix.  {options.ROOT_DEFAULT}"
 _STARTUP = "Seconds to wait while no Ray worker can start.  [default: 600]"
 
@@ -67,8 +67,9 @@ def extract(
 ) -> int:
     """Decode each video of a data set once and store per-frame features.
 
-    The videos are those of --dataset; or, without labels, those that are named: files, folders with all that
-    is below them, globs, addresses, or - for a list on stdin. Labels can follow later: see `vqafeat fit`.
+    Name either a data set with --dataset, or videos, which need no labels: files, folders with their
+    subfolders, globs, URLs, or - for a list on stdin. To add labels later, run the command again with a CSV
+    that has the store's name, such as --dataset clips.csv; no video is decoded again.
 
     All networks run in the same pass over the videos. Videos that the store already holds are skipped, so the
     same command resumes a stopped run. A video that fails is recorded in the failure log next to the store,

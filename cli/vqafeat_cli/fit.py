@@ -25,9 +25,9 @@ _GROUPS = {
     "jobs": "Computing and output",
 }
 _DATASET = f"Data set in the store; repeat it to train on several.  {shared.ONLY_ONE}"
-_START_AT_MEAN = "Whether scores start at the mean training label."
+_START_AT_MEAN = "Whether the scores of the untrained head start at the mean training label."
 _FINAL = "After the splits, train one more head on all videos, which `predict` then uses."
-_TENSORBOARD = "Write TensorBoard event files to the folder tensorboard of the run folder."
+_TENSORBOARD = "Write TensorBoard event files to the folder tensorboard in the run folder."
 _SHARE = "Share of the training part for validation, if an official split has no validation part."
 
 
@@ -49,7 +49,7 @@ class _GroupedCommand(click.Command):
 @several("--dataset", "datasets", metavar="NAME|FILE", help=_DATASET)
 @option("--features", metavar="SET[+SET]", help=f"Feature sets, joined by +.  {shared.ONLY_ONE}")
 @shared.read_store_options
-@flag("--any-features", help="Allow data sets whose features were computed differently.")
+@flag("--any-features", help="Allow several data sets whose features were computed in different ways.")
 @shared.skip_missing_option
 @option("--splits", default=10, type=IntRange(1), help="Number of splits; each trains one head.")
 @flag("--final", help=_FINAL)
@@ -69,7 +69,7 @@ class _GroupedCommand(click.Command):
 @option("--loss-weight", type=float, help="Weight of the second and later losses.")
 @option("--soft-rank", help="Regularization of the soft ranks of the loss srcc: l2 or kl.")
 @option("--soft-rank-strength", type=float, help="Regularization strength; smaller is closer to hard ranks.")
-@option("--rank-input", help="Score that ranking losses read: relative or mapped.")
+@option("--rank-input", help="Score of mdtvsfa heads that ranking losses read: relative, mapped or aligned.")
 @option("--label-scaling", help="Scaling of the labels for the loss; see `vqafeat list label-scales`.")
 @option("--multi-dataset", help="Loss of several data sets: losses (one per data set) or pooled.")
 @option("--learning-rate", type=float, help="Initial learning rate.")
@@ -80,9 +80,9 @@ class _GroupedCommand(click.Command):
 @option("--decay", type=float, help="Factor at each step of `--schedule step`.")
 @option("--decay-every", type=int, help="Epochs between the steps of `--schedule step`.")
 @option("--length-bucket-size", type=int, help="Number of batches within which videos are sorted by length.")
-@option("--select", help="Part whose SROCC selects the epoch: validation, or test (with a note).")
+@option("--select", help="Part whose SROCC selects the epoch: validation, or test (a note warns of it).")
 @option("--start-at-mean/--no-start-at-mean", default=None, help=_START_AT_MEAN)
-@option("--pooling", help="Variant of the temporal pooling: released or paper.")
+@option("--pooling", help="Temporal pooling as in the released code or the paper: released or paper.")
 @shared.training_options
 @shared.cluster_options
 @shared.amount_option("--memory", help="Memory for features, such as 8G.  [default: half the free memory]")

@@ -14,9 +14,9 @@ from vqafeat_cli.options import PATH
 if TYPE_CHECKING:
     from vqafeat.extraction.importers import ImportSummary
 
-_KNOWN_OR_OWN = "Known data set, manifest or CSV; or a new name, which takes the labels from the files."
+_KNOWN_OR_OWN = "Known data set, manifest or CSV; or a new name, for which the labels are those in the files."
 _LARGEST = "For VSFA: the value by which the labels were divided.  [default: the largest MOS of the data set]"
-_TRAINED_ON = "Data set that the head was trained on; of several, the one whose label scale is used."
+_TRAINED_ON = "Data set of the head's training; if there are several, the one whose label scale is used."
 _SET_NAME = "Name of the feature set.  [default: the network in the file's name, else the file's name]"
 _root = option("--root", type=PATH, help=f"Folder of the label files.  {options.ROOT_DEFAULT}")
 _where_options = options.together(_root, options.labels_option, options.store_option)
@@ -62,8 +62,8 @@ def vsfa(folder: Path, dataset: str, **where: Any) -> int:
 def mat(file: Path, dataset: str, name: str | None, key: str | None, **where: Any) -> int:
     """Import a feature matrix from a .mat file.
 
-    The matrix is (video, channel), with one row per video in the order of the label list. If the file's name
-    contains that of a network whose features have as many channels, the feature set is named after it.
+    The matrix is (video, channel), with one row per video in the order of the label list. If the file name
+    contains the name of a network with the same number of channels, the feature set is named after it.
 
     \b
     Example:
@@ -84,7 +84,7 @@ def mat(file: Path, dataset: str, name: str | None, key: str | None, **where: An
 def head(file: Path, out: Path, dataset: str, features: str | None, largest_label: float | None) -> None:
     """Import a head of VSFA, MDTVSFA or Li et al. as a run folder.
 
-    The file has to be one that the released code of these papers writes.
+    The file has to be written by the released code of one of these papers.
 
     \b
     Examples:

@@ -145,10 +145,10 @@ def _lists() -> Rows:
 @click.command(name="list")
 @click.argument("what", type=Choice(list(LISTS)), required=False)
 @click.option(
-    "--timm", metavar="PATTERN", help="With `backbones`: timm's models whose names match, as conv*."
+    "--timm", metavar="PATTERN", help="With `backbones`: timm's models whose names match, such as conv*."
 )
 def listing(what: str | None, timm: str | None) -> None:
-    """List the names that the options of other commands accept; without a name, list the lists.
+    """List the names that the options of other commands accept; without an argument, show all lists.
 
     \b
     Examples:

@@ -60,7 +60,7 @@ _DEVICE = f"Device that runs the networks: cpu, cuda or cuda:NUMBER.  {_A_GPU}"
 _DEVICES = f"Devices that run the networks: cpu, cuda or cuda:NUMBER, joined by commas.  {_A_GPU}"
 _HEAD_DEVICES = "Devices that train the heads, such as cuda:0,cuda:1; they share the splits.  [default: cpu]"
 MAPPING = "Mapping fitted before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none."
-_OFFLINE = "Fetch no models and weights: take them from the cache or from files.  [VQAFEAT_OFFLINE=1]"
+_OFFLINE = "Fetch no models or weights: use those in the cache or in files.  [VQAFEAT_OFFLINE=1]"
 _PRECISION = "Floating-point precision of the networks.  [default: fp32 on a CPU, fp16 on a GPU]"
 _WEIGHTS = "Weights of the network NAME, or of all networks; repeatable.  [default: imagenet]"
 
@@ -89,7 +89,7 @@ def network_weights(values: Sequence[str], feature_sets: Iterable[str]) -> dict[
 
 # data sets and stores ------------------------------------------------------------------------------------
 
-_CACHE = "Disk space for copies of stores at a URL; none reads them there.  [default: half of the free space]"
+_CACHE = "Disk space for copies of stores at a URL; none makes no copy.  [default: half of the free space]"
 _DATASET = "Name (`vqafeat list datasets`), manifest (.toml), or CSV or TSV with video,mos[,content,split]."
 _LABELS = "Label file, or name of a list of the manifest; repeatable.  [default: the first list in --root]"
 ONLY_ONE = "[default: the only one in the store]"
@@ -133,7 +133,7 @@ labels_option = several("--labels", type=PATH, help=_LABELS)
 
 # resources of an extraction --------------------------------------------------------------------------------
 
-_BATCH = "Frames per batch in fp16 or bf16 on a GPU; otherwise 1.  [default: as many as fit in --memory]"
+_BATCH = "Frames per batch in fp16 or bf16 on a GPU, else always 1.  [default: as many as fit in --memory]"
 _DECODER = "Video decoder; nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU and is checked against cpu."
 _MEMORY = "Memory limit, such as 16G.  [default: 4/5 of the free memory]"
 _TIMEOUT = "Seconds without a frame until a video fails."

@@ -21,18 +21,19 @@ _COLUMNS = ("video", "score", "std", "low", "high", "curve", "kind", "error")
 
 
 _SPLIT = "Use only the head of this split.  [default: the final head, or the mean of all heads]"
+_SCORE_SCALE = "Data set of the training whose label scale is used.  [default: the first]"
 
 
 @click.command()
 @click.argument("run", type=PATH)
 @click.argument("videos", nargs=-1, required=True, type=PATH)
 @option("--split", type=IntRange(0), help=_SPLIT)
-@option("--score-scale", metavar="DATASET", help="Data set whose label scale is used.  [default: the first]")
+@option("--score-scale", metavar="DATASET", help=_SCORE_SCALE)
 @options.network_options
 @option("--raw", metavar="WIDTHxHEIGHT:FORMAT@RATE", help="Format of .yuv files, such as 640x480:yuv420p@30.")
 @flag("--per-frame", help="Also write the scores of the frames to CSV and PNG files.")
 @option("--out", type=PATH, default=".", help="Folder for the files of --per-frame.")
-@flag("--any-features", help="Allow features that are computed differently from those in training.")
+@flag("--any-features", help="Allow features that are computed differently from those of the training.")
 @flag("--uncalibrated", help="Print the output of the heads, which is not on the label scale.")
 @flag("--held-out", help="Use only heads that were not trained or validated on the video.")
 @option("--csv", "table", type=_FILE, help="Also write a CSV with a row per video, failures included.")
@@ -56,13 +57,14 @@ def predict(
     """Score videos, or all videos in folders, with the heads of a run or with a published model.
 
     RUN is a run folder, a name of `vqafeat list models`, or the file of such a model. A published model is
-    fetched once into the cache and checked by its SHA-256. It scores on the scale that is printed.
+    fetched once into the cache and checked by its SHA-256. The scale of its scores is printed.
 
     A run of `fit --final` scores with its final head; --split and --held-out use the heads of its splits.
     Scores of a run are on the scale of its labels: the output of each head is calibrated on the validation
     videos of its split, or on the training videos if there are none. With several heads, the mean is printed
-    with its standard deviation and range. A warning is printed if the heads disagree, if the run was trained
-    on the video, or if the features of the video are unlike those of all training videos.
+    with its standard deviation and range. A warning is printed if the heads disagree, if a score is at an end
+    of the label range, if the run was trained or validated on the video, or if the features of the video are
+    unlike those of all training videos.
 
     \b
     Examples:
@@ -145,7 +147,7 @@ def _with_times(scored: "ScoredVideo | VideoError") -> "ScoredVideo | VideoError
     if isinstance(scored, VideoError) or not scored.times_problem:
         return scored
     frames = f"the times of the frames of '{scored.path}' {scored.times_problem}"
-    return VideoError("bad-times", f"{frames}; leave out --per-frame, or mend the video's clock.")
+    return VideoError("bad-times", f"{frames}; leave out --per-frame, or correct the file's time stamps.")
 
 
 def score_text(scored: "ScoredVideo") -> str:

@@ -14,7 +14,7 @@ from vqafeat_cli import options
 from vqafeat_cli.options import PATH, flag, several
 
 _IMAGES = "Labelled image set (see `vqafeat list image-sets`), or CSV image,mos,std[,content]; repeatable."
-_PAIRS = "Pairs to draw per image set; repeatable.  [default: as published, or ten per training image]"
+_PAIRS = "Number of pairs per image set; repeatable.  [default: as published, or ten per training image]"
 _RECIPE = "[default: from the recipe]"
 _PREPARATION = "Random crops of training images, or whole images resized to a square."
 _DETACH = "Train the standard deviations by the hinge loss alone."
@@ -103,7 +103,7 @@ def pretrain(
 
 
 _FEATURES = "Feature set to compare, read from stores and computed for images; repeatable."
-_SAMPLE = "Images to draw of each folder without labels, evenly over its subfolders.  [default: all]"
+_SAMPLE = "Images to use of each folder without labels, evenly over its subfolders.  [default: all]"
 
 
 @click.command()
@@ -132,8 +132,9 @@ def coral(
     """Measure the CORAL distance of each SOURCE to the TARGET.
 
     A SOURCE or TARGET is a store (features/konvid.zarr), a labelled image set (koniq=FOLDER, mine=FILE.csv),
-    or any folder of images under a name of your choice (imagenet=FOLDER). A video is represented by the mean
-    features of its frames. Distances in different feature sets have different scales (Li et al., figure 3).
+    or any folder of images with a name of your choice (imagenet=FOLDER). A video is represented by the mean
+    features of its frames. Distances in different feature sets have different scales and cannot be compared
+    (Li et al., figure 3).
 
     \b
     Example:

@@ -24,7 +24,7 @@ _COLUMNS = ("run", "head", "features", "loss", "dataset", "srocc", "std", "date"
 @option("--head", metavar="NAME", help="Only runs of this head.")
 @json_option
 def runs(folder: Path, sort: str, dataset: str | None, head: str | None, json: bool) -> None:
-    """List the runs in FOLDER and in its folders: head, features, loss, data set, SROCC and date.
+    """List the runs in FOLDER and its subfolders: head, features, loss, data set, SROCC and date.
 
     \b
     Examples:

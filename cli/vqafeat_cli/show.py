@@ -31,8 +31,8 @@ _WHAT = (
 def show(path: StorePath, digest: bool, video: str | None, json: bool) -> None:
     """Show the content and the provenance of a run, a store, all stores in a folder, or a table.
 
-    TABLE is a name of `vqafeat list tables` or your own .toml, of which the published values are shown, or a
-    .json that `vqafeat table NAME --json --out FOLDER` wrote.
+    TABLE is a .json that `vqafeat table NAME --json --out FOLDER` wrote; or, for only the published values,
+    a name of `vqafeat list tables` or your own .toml.
 
     \b
     Examples:
@@ -126,7 +126,7 @@ def _store_lines(store: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {name}: {store[name]}"
     problems = store["times_problems"]
     for name, text in islice(problems.items(), 1):
-        count = f"those of {len(problems)} videos cannot be used"
+        count = f"the frame times of {len(problems)} video(s) cannot be used"
         yield f"  times: {count} (first: those of '{name}' {text})"
     for name, features in store["feature_sets"].items():
         yield f"  {name}: {features['complete_videos']} videos complete"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vqafeat.store.features import FeatureReader
 
 
-_DATASET = "Data set to use; demo stands for the small demo data set.  [default: all in the store]"
+_DATASET = "Data set to use; repeatable. demo replaces all data sets.  [default: all in the store]"
 _PROTOCOL = "Split protocol in place of the table's: content, video, stored or official."
 _RECIPE = "Recipe in place of the table's, such as li for li-released; `vqafeat list recipes` names them."
 _PUBLISHED = "Fill the table from these published predictions (.npz) instead of training."
@@ -41,7 +41,7 @@ _PUBLISHED = "Fill the table from these published predictions (.npz) instead of 
 @option("--protocol", help=_PROTOCOL)
 @option("--published-predictions", type=PATH, help=_PUBLISHED)
 @option("--format", "form", default="md", help="Format: md, latex (booktabs), csv (a line per cell) or html.")
-@flag("--check", "checks", help="Exit with code 3 if a difference exceeds the table's stated tolerance.")
+@flag("--check", "checks", help="Exit with code 3 if a difference exceeds the tolerance in the table's file.")
 @option("--out", type=PATH, help="Folder to write one file per table to, instead of stdout.")
 @option("--plots", type=PATH, help="Folder for PNG plots of tables that are figures of a paper.")
 @several(
@@ -74,12 +74,12 @@ def table(
     costs: bool,
     json: bool,
 ) -> int:
-    """Fill tables of the papers from stored features: measured next to published figures.
+    """Fill tables of the papers from stored features: measured next to published values.
 
-    NAME is one of `vqafeat list tables`, or the path of your own .toml. Finished runs are reused; where
-    features are missing, the table names the commands that extract them. --recipe and --protocol replace
-    those of the whole table; rows and columns with their own keep them. The exit code is 3 if a named table,
-    or every table of --all, has no measured cell.
+    NAME is one of `vqafeat list tables`, or the path of your own .toml. Finished runs are reused; if features
+    are missing, the table names the commands that extract them. --recipe and --protocol replace the settings
+    of the whole table; rows and columns that set their own keep them. The exit code is 3 if a fit failed, or
+    if a named table, or every table of --all, has no measured cell.
 
     \b
     Examples:
@@ -254,7 +254,7 @@ def _images_and_weights(
 @option("--videos", type=PATH, help="Folder of the videos; adds players to the page.")
 @option("--curves", default=20, type=IntRange(0), help="Videos per run with frame scores, worst first.")
 @option("--plots", type=PATH, help="Folder for PNG plots of the calibrated scores and the training of runs.")
-@option("--title", help="Title of the page.  [default: the question and the data set]")
+@option("--title", help="Title of the page.  [default: the question that the runs answer]")
 @flag("--overwrite", help="Replace an existing page.")
 def report(
     inputs: tuple[Path, ...],
@@ -267,10 +267,10 @@ def report(
     """Write an HTML page about finished runs and tables.
 
     The page shows the metrics of each run, calibrated scores against labels, the largest errors (score minus
-    label), the training curves, and the configuration. Several runs are first compared: those that were
-    tested on the same videos, each with the one of the highest mean SROCC, as `vqafeat compare` does. A table
-    that `vqafeat table NAME --json --out FOLDER` wrote is shown with its runs, measured next to published
-    figures.
+    label), the training curves, and the configuration. If several runs were tested on the same videos, the
+    page begins with a comparison of each with the run of the highest mean SROCC, as by `vqafeat compare`. A
+    table that `vqafeat table NAME --json --out FOLDER` wrote is shown with its runs, measured values next to
+    published ones.
 
     The page is a single file that loads nothing from the network. With --videos it plays the video files, as
     long as neither they nor the page are moved. With --store it shows the score of each frame of the worst

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 @options.paths_option("store", "root", "against")
 @flag("--repair", help="Extract damaged videos again.")
 @option("--root", metavar="FOLDER|URL", help="Folder of the videos for --repair.")
-@option("--against", metavar="FOLDER|URL", help="Extract a sample of the videos in this folder and compare.")
+@option("--against", metavar="FOLDER|URL", help="Folder of videos: extract a sample again and compare.")
 @option("--sample", type=IntRange(1), default=5, help="Number of videos for --against.")
 @option("--seed", type=int, default=0, help="Random seed of the --sample.")
-@option("--tolerance", default=1e-3, help="Largest difference that passes, as a share of the largest value.")
+@option("--tolerance", default=1e-3, help="Largest allowed difference, as a share of the largest value.")
 @options.network_options
 def verify(
     store: StorePath,
@@ -36,7 +36,7 @@ def verify(
     weights: tuple[str, ...],
     **compute: Any,
 ) -> int:
-    """Read a store, or all stores in a folder, with checksums, and list problems.
+    """Check all data of a store, or of all stores in a folder, and list problems.
 
     The exit code is 3 if there are problems. --repair extracts the damaged videos again, and no others.
     --against extracts some videos again and compares them with the stored features, which may differ by
@@ -51,7 +51,7 @@ def verify(
     from vqafeat.store import verify_store
 
     if repair and root is None:
-        raise click.UsageError("--repair extracts damaged videos again; name their folder with --root.")
+        raise click.UsageError("--repair extracts damaged videos again; name the videos' folder with --root.")
     count = 0
     for opened in stores_at(store):
         problems = list(verify_store(opened))
@@ -140,7 +140,7 @@ def pack(store: StorePath, out: StorePath | None, shard_size: int, skip_missing:
 
     A packed store has one sharded array per feature set instead of thousands of files. It is
     read-only; `vqafeat unpack` makes it writable again. The result is read and compared before it
-    replaces STORE, and an interruption loses nothing. Do not pack or unpack a store while a fit reads it.
+    replaces STORE, so an interruption loses nothing. Do not pack or unpack a store while a fit reads it.
 
     \b
     Examples:

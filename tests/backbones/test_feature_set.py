@@ -32,7 +32,7 @@ def test_feature_set_name__is_the_same_for_every_spelling(typed: str, name: str)
 def test_feature_set_name__refuses_with_what_is_allowed() -> None:
     with pytest.raises(
         UnknownNameError,
-        match=r"unknown view or choice of frames '@ful' in 'resnet18@ful'; there are: @full, @short540",
+        match=r"unknown view or choice of frames '@ful' in 'resnet18@ful'; known are: @full, @short540",
     ):
         FeatureSetName.parse("resnet18@ful")
     with pytest.raises(
@@ -82,12 +82,12 @@ def test_build_extractors__weights_decide_the_normalisation(
     assert variant("tiny", "400.pth") == variant("tiny:old", "400.pth") == TINY.variants["old"]
     assert variant("tiny", "700.pth") == TINY.variants[""]
     with pytest.raises(
-        WeightsError, match=r"'tiny:old' does not fit the weights file 700.pth, .* trained as 'tiny'; take"
+        WeightsError, match=r"'tiny:old' does not fit the weights file 700.pth, .* trained as 'tiny'; extract"
     ):
         variant("tiny:old", "700.pth")
     for name, file in (("tiny", "51.pth"), ("tiny:old", "bare.pth")):
         with pytest.warns(
-            RuntimeWarning, match=f"{file} do not show as which of 'tiny:old', 'tiny' .*; '{name}' is taken"
+            RuntimeWarning, match=f"{file} do not show whether .* as 'tiny:old', 'tiny'; '{name}' is assumed"
         ):
             assert variant(name, file) == TINY.variant(FeatureSetName.parse(name).variant)
     build_extractors(["tiny:old"], {"tiny": "random"})

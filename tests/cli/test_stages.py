@@ -528,7 +528,7 @@ def test_times__that_are_no_times_are_said_and_refused(run: Run, here: Path, dat
         True,
     )
     assert (
-        "times: those of 1 videos cannot be used (first: those of 'still.mkv' are all 0)"
+        "times: the frame times of 1 video(s) cannot be used (first: those of 'still.mkv' are all 0)"
         in run("show", "features").out
     )
     shown = run("show", "features/mine.zarr", "--video", "still.mkv").out

@@ -250,7 +250,7 @@ def test_load_dataset__finds_reads_and_counts_shipped_lists(tmp_path: Path, name
     shipped_like(name, tmp_path)
     known = {"konvid": 1200, "cvd2014": 234}[name]
     with pytest.raises(
-        DatasetError, match=f"holds 2 rows, known are {known}; the last one is .*Fetch the list again"
+        DatasetError, match=f"has 2 rows instead of {known}; the last one is .*Fetch the list again"
     ):
         load_dataset(name, root=tmp_path)
 
@@ -337,7 +337,7 @@ def test_manifest_folder__is_found_in_a_wheel_and_next_to_the_package(
         (
             'extensions = [".mp4"]',
             'extensions = ["mp4"]',
-            r"extensions mp4 must begin with a dot, as '\.mp4'",
+            r"extensions mp4 must begin with a dot, like '\.mp4'",
         ),
         ("name = '\\1.mp4'\n", "", r"file rules: pattern and name come together"),
         ("pattern = '(?:^", "pattern = '((?:^", r"file rules: pattern .* is not a regular expression"),
@@ -435,8 +435,8 @@ def test_load_dataset__own_manifest_loads_from_its_folder_and_below_it(tmp_path:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ("id,mos\n11,1.5\n12,3\n", r"holds 2 rows, known are 3; the last one is 12\.mp4"),
-        (LABELS + "22,2\n", r"holds 4 rows, known are 3; the last one is 22\.mp4"),
+        ("id,mos\n11,1.5\n12,3\n", r"has 2 rows instead of 3; the last one is 12\.mp4"),
+        (LABELS + "22,2\n", r"has 4 rows instead of 3; the last one is 22\.mp4"),
         (
             "id,mos\n11,1.5\n12,3\n11_x,4.0\n",
             r"data set 'mine' of 3 videos: 'mos\.csv' names 1 of them more than once: 11\.mp4; keep one row",
@@ -460,11 +460,11 @@ def test_load_dataset__own_manifest_loads_from_its_folder_and_below_it(tmp_path:
         ),
         (
             "id,mos\n11,1.5\n12,3\n13,4\n",
-            r"shows 1 contents, known are 2; the names were changed, or \[content\] does not fit",
+            r"has 1 contents instead of 2; the names were changed, or \[content\] does not fit",
         ),
         (
             "id,mos\n11,1.5\n12,3\n21,3.9\n",
-            r"has labels from 1\.5 to 3\.9, known are 1\.5 to 4; the list was rescaled or changed",
+            r"has labels from 1\.5 to 3\.9 instead of 1\.5 to 4; it was rescaled or changed",
         ),
         ("id,mos\n", r"label list 'mos\.csv' of 'mine' holds no rows; it must name at least one video"),
         (
@@ -483,7 +483,7 @@ def test_load_dataset__allows_the_rounding_of_published_ranges(tmp_path: Path) -
     assert (
         load_dataset(own_manifest(tmp_path, labels=LABELS.replace("4.0", "4.00009"))).videos[2].mos == 4.00009
     )
-    with pytest.raises(DatasetError, match="known are"):
+    with pytest.raises(DatasetError, match="instead of"):
         load_dataset(own_manifest(tmp_path, labels=LABELS.replace("4.0", "4.0002")))
 
 
@@ -1045,5 +1045,5 @@ def test_locate_videos__reports_a_folder_that_cannot_be_read(
 def test_raw_geometry__parse_reads_one_word() -> None:
     assert RawGeometry.parse("1920x1080:yuvj420p@29.97") == RawGeometry(1920, 1080, "yuvj420p", 29.97)
     for text in ("1920x1080", "1920x1080:yuv420p", "x:yuv420p@30", "1920x1080:yuv420p@fast"):
-        with pytest.raises(DatasetError, match="is not WIDTHxHEIGHT:FORMAT@RATE, as 1920x1080:yuvj420p@30"):
+        with pytest.raises(DatasetError, match="not WIDTHxHEIGHT:FORMAT@RATE, such as 1920x1080:yuvj420p@30"):
             RawGeometry.parse(text)

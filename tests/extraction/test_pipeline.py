@@ -311,7 +311,7 @@ def test_pipeline__refuses_a_video_too_large_for_its_clips_and_continues(
 def test_build_extractors__names_wrong_arguments() -> None:
     with pytest.raises(
         UnknownNameError,
-        match="unknown view or choice of frames '@ful' in 'resnet18@ful'; there are: @full, @short540, "
+        match="unknown view or choice of frames '@ful' in 'resnet18@ful'; known are: @full, @short540, "
         "@crops768, @center112, @every, @stride2, @uniform128",
     ):
         build_extractors(["resnet18@ful"], RANDOM)

@@ -88,7 +88,8 @@ def test_ray_backend__a_killed_worker_costs_the_deadly_video_alone(
     assert (summary.extracted, summary.skipped) == (4, 0)
     (failure,) = summary.failures
     assert (failure.video, failure.kind) == (DEADLY, "worker-died")
-    assert "was in work on 2 worker(s) that died, the last because: " in failure.message
+    assert failure.message.startswith("2 worker(s) died while extracting '")
+    assert failure.message.endswith("; run the same command again to retry the video.")
     assert read_failure_log(failure_log_path(store.path)) == [failure]
     assert Counter(progress.names) == {**dict.fromkeys(NAMES[:3], 1), DEADLY_ONCE: 2, DEADLY: 2}
     assert (tmp_path / "videos" / "died").read_text().split() == ["died"] * 3

@@ -175,13 +175,13 @@ def test_a2inet__refuses_wrong_options() -> None:
             ArgumentError, match=rf"first_channels is {wrong} of 6 channels; it has to be the width of"
         ):
             build_head("a2inet", 6, {**SMALL, "first_channels": wrong})
-    with pytest.raises(ArgumentError, match=r"kernel is 2; it has to be odd, as 3"):
+    with pytest.raises(ArgumentError, match=r"kernel is 2; it has to be odd, such as 3"):
         build_head("a2inet", 6, {**SMALL, "kernel": 2})
     with pytest.raises(ArgumentError, match=r"gate_reduction is 5; it has to be between 1 and the width, 4"):
         build_head("a2inet", 6, {**SMALL, "gate_reduction": 5})
     with pytest.raises(UnknownNameError, match=r"unknown fusion 'cgn': did you mean cgin"):
         build_head("a2inet", 6, {**SMALL, "fusion": "cgn"})
-    with pytest.raises(ArgumentError, match=r"option 'catm' of head 'a2inet' is 1; it has to be a bool"):
+    with pytest.raises(ArgumentError, match=r"'catm' of head 'a2inet' is 1; it has to be of type bool"):
         build_head("a2inet", 6, {**SMALL, "catm": 1})
 
 

@@ -194,7 +194,7 @@ def test_head_options__resolves_and_refuses() -> None:
     with pytest.raises(ArgumentError, match=r"head 'avg-gru' has no option 'beta'; it has reduced, hidden"):
         head_options("avg-gru", {"beta": 0.3})
     with pytest.raises(
-        ArgumentError, match=r"option 'hidden' of head 'avg-gru' is '32'; it has to be a int, as 32"
+        ArgumentError, match=r"'hidden' of head 'avg-gru' is '32'; it has to be of type int, such as 32"
     ):
         head_options("avg-gru", {"hidden": "32"})
     with pytest.raises(UnknownNameError, match=r"unknown head 'sub-gur': did you mean sub-gru"):
@@ -217,7 +217,7 @@ def test_options_from_text__reads_and_refuses() -> None:
     with pytest.raises(ArgumentError, match=r"option 'hidden': head 'sub-gru' takes NAME=VALUE"):
         options_from_text("sub-gru", ["hidden"])
     with pytest.raises(
-        ArgumentError, match=r"option 'hidden' of head 'sub-gru' is '3.5'; it has to be a int, as 32"
+        ArgumentError, match=r"'hidden' of head 'sub-gru' is '3.5'; it has to be of type int, such as 32"
     ):
         options_from_text("sub-gru", ["hidden=3.5"])
     with pytest.raises(

@@ -139,7 +139,7 @@ def test_soft_ranks__refuse_wrong_arguments() -> None:
         ArgumentError, match=r"values has the shape \(2, 3\); it has to be a non-empty vector"
     ):
         soft_ranks(torch.zeros(2, 3))
-    with pytest.raises(ArgumentError, match=r"strength is 0; it has to be above 0 and finite, as 0.1"):
+    with pytest.raises(ArgumentError, match=r"strength is 0; it has to be above 0 and finite, such as 0.1"):
         soft_ranks(torch.zeros(2), strength=0)
     with pytest.raises(UnknownNameError, match=r"unknown soft rank 'huber'"):
         soft_ranks(torch.zeros(2), "huber")

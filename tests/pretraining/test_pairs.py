@@ -92,16 +92,16 @@ def test_draw_pairs__refuses_too_small_sets_by_name(make_set: MakeSet) -> None:
     single = load_image_set(f"lonely={make_set(1)}")
     with pytest.raises(
         DatasetError,
-        match=r"image set 'lonely' has 1 content\(s\) in 1 image\(s\), .* leave none for training",
+        match=r"image set 'lonely' has 1 content\(s\) in 1 image\(s\), .* none is left for training",
     ):
         draw_pairs([single], {}, 20, 0)
     with pytest.raises(
-        DatasetError, match=r"image set 'lonely' has 1 image\(s\) for training; a pair takes two"
+        DatasetError, match=r"image set 'lonely' has 1 image\(s\) for training; a pair needs two"
     ):
         draw_pairs([single], {}, 0, 0)
     with pytest.raises(
         DatasetError,
-        match=r"'mine' has 2 image\(s\) for validation \(.*.png, .*.png\); a rank correlation takes 3",
+        match=r"'mine' has 2 image\(s\) for validation \(.*.png, .*.png\); a rank correlation needs 3",
     ):
         draw_pairs([image_set([str(row) for row in range(8)])], {}, 20, 0)
     (without,) = draw_pairs([image_set(["a", "b"])], {}, 0, 0)

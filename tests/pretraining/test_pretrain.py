@@ -96,7 +96,7 @@ def test_pretrain__refuses_finished_files_and_wrong_names(
     prepare_out(out, overwrite=True)
     assert list(tmp_path.glob("net*")) == []
     with pytest.raises(
-        ArgumentError, match=r"--out .*net.pth has to end in .safetensors, as .*net.safetensors"
+        ArgumentError, match=r"--out .*net.pth has to end in .safetensors, such as .*net.safetensors"
     ):
         request(pair_sets, recipe, tmp_path / "net.pth")
     with pytest.raises(

@@ -285,7 +285,7 @@ def test_build_report__a_video_whose_times_are_no_times_has_a_reason(
     store.write_features("tiny", name, rows, f"{number:064}")
     (shown,) = build_report([fitted[0]], tmp_path, store=tmp_path / "features").runs
     assert len(shown.frames) == 7
-    why = "the times of the frames are all 0; mend the video's clock and extract it again."
+    why = "the times of the frames are all 0; correct the file's time stamps and extract it again."
     assert reasons_of(shown)[name] == f"No score of each frame: {why}"
     assert f"no scores of frames for videos without usable times of their frames: {name}" in shown.notes
 

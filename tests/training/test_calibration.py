@@ -113,11 +113,11 @@ class TestFitCalibration:
     def test_fit_calibration__maps_equal_outputs_to_the_mean_label(self, outputs: list[float]) -> None:
         fitted = fit_calibration(outputs, [2.0, 3.0, 4.0], RANGE, "train")
         assert fitted.scores([-5.0, 5.0]).tolist() == [3.0, 3.0]
-        assert "one score" in fitted.note
+        assert "the same score" in fitted.note
 
     @pytest.mark.parametrize(
         ("outputs", "mos", "why"),
-        [([2.0] * 3, [1.0, 2.0, 3.0], "one score"), ([1.0, 2.0, 3.0], [2.0] * 3, "one label")],
+        [([2.0] * 3, [1.0, 2.0, 3.0], "same score"), ([1.0, 2.0, 3.0], [2.0] * 3, "same label")],
     )
     def test_fit_calibration__without_a_line_keeps_outputs_on_the_label_scale(
         self, outputs: list[float], mos: list[float], why: str

@@ -152,7 +152,7 @@ def test_overridden__refuses_wrong_values() -> None:
         ArgumentError, match=r"recipe 'default' has no value 'lr'; it has learning_rate, batch_size"
     ):
         recipe.overridden({"lr": 0.1})
-    with pytest.raises(ArgumentError, match=r"epochs is '3'; it has to be of the kind int"):
+    with pytest.raises(ArgumentError, match=r"epochs is '3'; it has to be of type int"):
         recipe.overridden({"epochs": "3"})
 
 
@@ -166,7 +166,7 @@ def test_overridden__refuses_wrong_values() -> None:
         ({"weight_decay": -0.1}, "weight_decay is -0.1; it has to be at least 0"),
         ({"warmup_fraction": 1.0}, "warmup_fraction is 1.0; it has to be below 1"),
         ({"split_rounding": "floor"}, "split_rounding is 'floor'; allowed are ceil and int"),
-        ({"decay": 0.0}, "decay is 0.0; it has to be above 0 and at most 1, as 0.8"),
+        ({"decay": 0.0}, "decay is 0.0; it has to be above 0 and at most 1, such as 0.8"),
         ({"decay_every": 0}, "decay_every is 0; it has to be at least 1"),
         ({"soft_rank_strength": -1.0}, "soft_rank_strength is -1.0; it has to be above 0"),
     ],
@@ -183,13 +183,13 @@ def test_recipe__refuses_wrong_values(change: dict[str, Any], message: str) -> N
         (
             {"soft_rank_strength": 0.0},
             ArgumentError,
-            r"soft_rank_strength is 0.0; it has to be above 0 and finite, as 0.1",
+            r"soft_rank_strength is 0.0; it has to be above 0 and finite, such as 0.1",
         ),
         ({"soft_rank_strength": math.inf}, ArgumentError, r"soft_rank_strength is inf"),
         (
             {"loss_weight": -1.0},
             ArgumentError,
-            r"loss_weight is -1.0; it has to be at least 0 and finite, as 1",
+            r"loss_weight is -1.0; it has to be at least 0 and finite, such as 1",
         ),
         ({"loss_weight": math.nan}, ArgumentError, r"loss_weight is nan"),
         (

@@ -50,7 +50,7 @@ def test_ray_backend__reports_a_task_that_dies_each_time(
     monkeypatch.setattr(ray_backend, "_worker_main", crashing_fit_worker.deadly_work)
     with pytest.raises(
         TrainingError,
-        match=r"a worker of the fit died 2 times, the last because: .* resumes from what the others",
+        match=r"a worker of the fit died 2 times, the last time because: .* run the same command again",
     ):
         small_fit(make_store(), tmp_path / "run", cluster=ClusterOptions(retries=1))
     monkeypatch.undo()

@@ -38,7 +38,7 @@ class FeatureSetName:
         known = (*VIEWS, *FRAME_RULES)
         if unknown := [part for part in rest if part not in known]:
             problem = f"unknown view or choice of frames '@{unknown[0]}' in '{name}'"
-            raise UnknownNameError(f"{problem}; there are: {', '.join(f'@{key}' for key in known)}.")
+            raise UnknownNameError(f"{problem}; known are: {', '.join(f'@{key}' for key in known)}.")
         views, frames = ([part for part in rest if part in table] for table in (VIEWS, FRAME_RULES))
         for kind, parts in (("view", views), ("frames", frames)):
             if len(parts) > 1:
@@ -69,7 +69,7 @@ class FeatureExtractor:
 
     @property
     def variant(self) -> Variant:
-        """What is kept of the network; without a name, the variant that its weights were trained as."""
+        """The layers and normalisation; without a name, the variant that the weights were trained as."""
         return self.loaded.backbone.variant(self.name.variant or self.loaded.trained_variant or "")
 
     @property
@@ -123,11 +123,11 @@ def _check_variant(name: FeatureSetName, loaded: LoadedNetwork) -> None:
     if trained is not None and name.variant not in ("", trained):
         right = name.network + (f":{trained}" if trained else "")
         problem = f"'{name}' does not fit the weights {loaded.weights}, which were trained as '{right}'"
-        raise WeightsError(f"{problem}; take that, or the file of the other release.")
+        raise WeightsError(f"{problem}; extract that feature set, or give the file of the other release.")
     if trained is None and classes and loaded.weights.startswith("file "):
         others = ", ".join(f"'{name.network}:{key}'" if key else f"'{name.network}'" for key in classes)
-        problem = f"weights {loaded.weights} do not show as which of {others} they were trained"
-        warnings.warn(f"{problem}; '{name}' is taken.", RuntimeWarning, stacklevel=3)
+        problem = f"weights {loaded.weights} do not show whether they were trained as {others}"
+        warnings.warn(f"{problem}; '{name}' is assumed.", RuntimeWarning, stacklevel=3)
 
 
 def recorded_weights(described: str) -> str | None:

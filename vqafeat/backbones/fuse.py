@@ -33,7 +33,7 @@ _IN_PLACE: dict[Activation, Callable[[Tensor], Tensor]] = {
 }
 _HAS_ONEDNN = bool(torch._C._has_mkldnn)
 _PACKED_SIZES = 2  # a network under two views sees two sizes in turn
-# of the time apart: clearly above 1, so that the noise of a measurement does not decide
+# times the duration of the separate steps; well above 1, so that the noise of a measurement does not decide
 _SLOWEST_FUSED = 1.25
 _TOLERANCES = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 
@@ -41,8 +41,8 @@ _TOLERANCES = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 class SamePad(nn.Module):
     """TensorFlow's "same" padding with zeros, before a convolution that pads nothing and has no dilation.
 
-    The convolution divides sides by its stride, rounded up; its kernel is at least that large. An odd zero is
-    added below or to the right.
+    The convolution divides sides by its stride, rounded up; its kernel is at least as large as the stride. If
+    the number of zeros is odd, the additional one is below or to the right.
     """
 
     def __init__(self, kernel: int, stride: int) -> None:
@@ -62,7 +62,7 @@ class SamePad(nn.Module):
 def fused(network: nn.Module) -> nn.Module:
     """Return a network that computes the same, up to rounding, in fewer passes over memory.
 
-    The given one is not changed. It is in eval mode, and traceable by torch.fx if it has a ReLU or a norm.
+    `network` is not changed. It has to be in eval mode, and traceable by torch.fx if it has a ReLU or a norm.
     """
     if not getattr(network, "is_traceable", True) or not any(
         type(module) in (*_NORMS, *_ACTIVATIONS) for module in network.modules()
@@ -83,9 +83,9 @@ def fused(network: nn.Module) -> nn.Module:
 
 
 def fold_shortcut_bias(network: nn.Module) -> None:
-    """Move the bias of each fused step to the step that adds its result, if no other reads that.
+    """Move the bias of each fused step to the step that adds its result, if no other step reads that result.
 
-    cuDNN's convolution of the summand passes over its result once more for a bias.
+    cuDNN's convolution needs one more pass over its result if it has a bias.
     """
     if not isinstance(network, fx.GraphModule):
         return
@@ -206,8 +206,8 @@ class FusedConvolution(nn.Module):
         self._fused_by_size: dict[tuple[Any, ...], bool] = {}
 
     def forward(self, x: Tensor, summand: Tensor | None = None) -> Tensor:
-        """Return (batch, channel, …) of the same."""
-        # no fused kernel stretches a summand
+        """Return the (batch, channel, …) result."""
+        # no fused kernel broadcasts a summand
         alike = summand is None or summand.shape == self._output_shape(x)
         if alike and x.device.type == "cpu" and _HAS_ONEDNN:
             return self._by_onednn(x, summand)
@@ -255,9 +255,9 @@ class FusedConvolution(nn.Module):
     def _packed_for(self, x: Tensor) -> tuple[Tensor, list[int]]:
         """Return the weights in oneDNN's order for inputs of this size, and the padding at each end.
 
-        With the size, oneDNN is 1.5 times as fast. It pads both ends alike, but "same" padding can need one
-        zero more at the last end. Then both ends get the larger number, and the kernel gets a leading row or
-        column of zeros, which meets the surplus zero.
+        If oneDNN knows the size, it is 1.5 times as fast. It pads both ends equally, but "same" padding can
+        need one more zero at the last end. Then both ends get the larger number, and the kernel gets a
+        leading row or column of zeros, which cancels the additional zero.
         """
         key = (tuple(x.shape), x.dtype)
         if key not in self._packed:
@@ -280,7 +280,7 @@ class FusedConvolution(nn.Module):
         return torch.cudnn_convolution_add_relu(x, weight, summand, 1.0, self.convolution.bias, *rest)
 
     def _is_faster_fused(self, x: Tensor, summand: Tensor | None) -> bool:
-        """Return whether cuDNN has a right fused step for inputs of this size that is not slower."""
+        """Return whether cuDNN has a fused step for inputs of this size that is correct and not slower."""
         key = (tuple(x.shape), x.dtype)
         if key not in self._fused_by_size:
             self._fused_by_size[key] = self._try_fused(x, summand)

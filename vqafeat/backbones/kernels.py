@@ -1,7 +1,7 @@
-"""Triton kernels for a GPU, each one pass over memory: decoded planes → normalised inputs, and pooling.
+"""Triton kernels for a GPU that convert decoded planes to normalised inputs, and pool feature maps.
 
-With the operations of PyTorch, conversion, normalisation and pooling take a quarter of a ResNet-50's time on
-an H100; as kernels, a thirtieth (tests/bench/RESULTS.md).
+Each reads its input once or twice. With the operations of PyTorch, conversion, normalisation and pooling take
+a quarter of a ResNet-50's time on an H100; as kernels, a thirtieth (tests/bench/RESULTS.md).
 """
 
 import warnings
@@ -30,7 +30,7 @@ class CheckedKernel:
         self.trusted: bool | None = None
 
     def __call__(self, *arguments: Any) -> Tensor:
-        """Return the result of either."""
+        """Return the result of the kernel, or of the plain function as long as the kernel is not trusted."""
         if self.trusted:
             return self._kernel(*arguments)
         expected = self._plain(*arguments)

@@ -45,14 +45,14 @@ class RawGeometry:
             if not 0 < getattr(self, key) < math.inf:
                 raise DatasetError(f"raw geometry: {key} {getattr(self, key)} must be a positive number.")
         if not self.pixel_format:
-            raise DatasetError("raw geometry: pixel_format is empty; name one of FFmpeg's, as 'yuv420p'.")
+            raise DatasetError("raw geometry: pixel_format is empty; name one of FFmpeg's, like 'yuv420p'.")
 
     @classmethod
     def parse(cls, text: str) -> "RawGeometry":
         """Return the geometry that a text such as `1920x1080:yuvj420p@30` describes."""
         match = re.fullmatch(r"(\d+)x(\d+):(\w+)@(\d+(?:\.\d+)?)", text)
         if match is None:
-            form = "WIDTHxHEIGHT:FORMAT@RATE, as 1920x1080:yuvj420p@30"
+            form = "WIDTHxHEIGHT:FORMAT@RATE, such as 1920x1080:yuvj420p@30"
             raise DatasetError(f"raw geometry '{text}' is not {form}.")
         return cls(int(match[1]), int(match[2]), match[3], float(match[4]))
 
@@ -73,7 +73,7 @@ class FileRules:
             raise DatasetError("file rules: pattern and name come together; give both or neither.")
         check_pattern(self.pattern, "file rules")
         if bad := [ending for ending in self.extensions if not ending.startswith(".")]:
-            raise DatasetError(f"file rules: extensions {summarize(bad)} must begin with a dot, as '.mp4'.")
+            raise DatasetError(f"file rules: extensions {summarize(bad)} must begin with a dot, like '.mp4'.")
         if bad := [folder for folder in self.folders if not is_relative_path(folder)]:
             raise DatasetError(f"file rules: folders {summarize(bad)} must be below the root, without '..'.")
 

@@ -153,21 +153,21 @@ def _video(manifest: Manifest, entry: LabelList, row: LabelRow) -> Video:
 
 
 def _check_known(entry: LabelList, videos: Sequence[Video], where: str) -> None:
-    """Refuse a list whose number of rows or contents, or whose extreme labels, are not those known."""
+    """Refuse a list whose number of rows or contents, or whose extreme labels, differ from the known ones."""
     if entry.videos not in (None, len(videos)):
-        counts = f"{len(videos)} rows, known are {entry.videos}; the last one is {videos[-1].name}"
+        counts = f"{len(videos)} rows instead of {entry.videos}; the last one is {videos[-1].name}"
         next_step = f"Fetch the list again, or give a part of a data set as a CSV {CSV_COLUMNS}"
-        raise DatasetError(f"{where} holds {counts}. {next_step}.")
+        raise DatasetError(f"{where} has {counts}. {next_step}.")
     contents = len({video.content for video in videos})
     if entry.contents not in (None, contents):
-        counts = f"{contents} contents, known are {entry.contents}"
-        raise DatasetError(f"{where} shows {counts}; the names were changed, or [content] does not fit them.")
+        counts = f"{contents} contents instead of {entry.contents}"
+        raise DatasetError(f"{where} has {counts}; the names were changed, or [content] does not fit them.")
     if entry.mos_range is not None:
         low, high = entry.mos_range
         lowest, highest = min(video.mos for video in videos), max(video.mos for video in videos)
         if abs(lowest - low) > MOS_TOLERANCE or abs(highest - high) > MOS_TOLERANCE:
-            labels = f"labels from {lowest:g} to {highest:g}, known are {low:g} to {high:g}"
-            raise DatasetError(f"{where} has {labels}; the list was rescaled or changed, fetch it again.")
+            labels = f"labels from {lowest:g} to {highest:g} instead of {low:g} to {high:g}"
+            raise DatasetError(f"{where} has {labels}; it was rescaled or changed: fetch it again.")
 
 
 def _list_of(manifest: Manifest, path: Path) -> _ListFile:

@@ -12,7 +12,7 @@ GROUPINGS: Registry[Any] = Registry(
     {
         "resolution": (f"{_GROUPS}:by_resolution", _LI),
         "short-side": (f"{_GROUPS}:by_short_side", "Shorter side at most 480, 720 or 1080 samples, or more"),
-        "class": (f"{_GROUPS}:by_class", "Content class, where the data set's names hold it (youtube-ugc)"),
+        "class": (f"{_GROUPS}:by_class", "Content class, if the video names contain it (youtube-ugc)"),
         "quality": (f"{_GROUPS}:by_quality", "Low and high quality, divided at a label"),
         "part": (f"{_GROUPS}:by_part", "Official part of the data set"),
     },

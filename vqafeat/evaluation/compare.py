@@ -249,7 +249,7 @@ def ensemble(
         mapping: before PLCC and RMSE; by default that of the first run.
     """
     if kappa is not None and not 0 <= kappa <= 1:
-        raise ArgumentError(f"kappa is {kappa}; it has to be between 0 and 1, as 0.5.")
+        raise ArgumentError(f"kappa is {kappa}; it has to be between 0 and 1, such as 0.5.")
     one, two = Run(first).check_finished(), Run(second).check_finished()
     check_same(one, two, verb="blend")
     numbers = range(len(one.splits))

@@ -137,7 +137,7 @@ def by_short_side(source: FeatureReader, videos: Sequence[str]) -> Groups:
 
 
 def by_class(source: FeatureReader, videos: Sequence[str]) -> Groups:
-    """Content class, where the data set's names hold it (youtube-ugc)."""
+    """Content class, if the video names contain it (youtube-ugc)."""
     dataset = source.dataset.name
     manifest = load_manifest(dataset) if dataset in manifest_names() else None
     if manifest is None or not manifest.class_pattern:

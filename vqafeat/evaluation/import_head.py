@@ -132,7 +132,7 @@ def read_released(
         feature_sets: by default, for 4608 channels Li et al.'s fusion, else GAP ‖ GSP of ResNet-50.
     """
     if score_scale is not None and not score_scale > 0:
-        allowed = "it has to be the largest label of its data set, as 4.64 for KoNViD-1k"
+        allowed = "it has to be the largest label of its data set, such as 4.64 for KoNViD-1k"
         raise ArgumentError(f"score_scale is {score_scale}; {allowed}.")
     where = f"weights file '{path}'"
     name, channels, options, weights = read_head(read_state_dict(path), where, dataset.name)

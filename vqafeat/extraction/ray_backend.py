@@ -177,8 +177,8 @@ class _Scheduler:
                 # each separately, and after all others: the video at fault stops none
                 self._todo.append(_Batch([task], deaths))
                 continue
-            problem = f"'{task.path}' was in work on {deaths} worker(s) that died, the last because"
-            message = f"{problem}: {reason(error)}; it is not tried again."
+            problem = f"{deaths} worker(s) died while extracting '{task.path}', the last one because"
+            message = f"{problem}: {reason(error)}; run the same command again to retry the video."
             self._tally.fail(task, VideoError(WORKER_DIED, message))
 
     def _check_startup_timeout(self) -> None:

@@ -34,7 +34,7 @@ class Comparison:
 
     def __post_init__(self) -> None:
         if not self.tolerance >= 0:
-            raise ArgumentError(f"tolerance is {self.tolerance}; it has to be at least 0, as 0.001.")
+            raise ArgumentError(f"tolerance is {self.tolerance}; it has to be at least 0, such as 0.001.")
 
     @property
     def passed(self) -> bool:

@@ -163,7 +163,8 @@ class A2INet(Head):
                 "first of two fused feature sets, which `vqafeat fit --features FIRST+SECOND` fills in."
             )
         if kernel < 1 or kernel % 2 == 0:
-            raise ArgumentError(f"kernel is {kernel}; it has to be odd, as 3, to keep the number of frames.")
+            allowed = "it has to be odd, such as 3, to keep the number of frames"
+            raise ArgumentError(f"kernel is {kernel}; {allowed}.")
         if not 1 <= gate_reduction <= width:
             allowed = f"it has to be between 1 and the width, {width}"
             raise ArgumentError(f"gate_reduction is {gate_reduction}; {allowed}.")

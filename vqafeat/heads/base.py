@@ -181,7 +181,7 @@ def head_options(name: str, options: Mapping[str, Any] | None = None) -> dict[st
         if key not in resolved:
             raise ArgumentError(f"head '{name}' has no option '{key}'; it has {', '.join(resolved)}.")
         if type(value) is not type(resolved[key]):
-            allowed = f"a {type(resolved[key]).__name__}, as {resolved[key]!r}"
+            allowed = f"of type {type(resolved[key]).__name__}, such as {resolved[key]!r}"
             raise ArgumentError(f"option '{key}' of head '{name}' is {value!r}; it has to be {allowed}.")
         resolved[key] = value
     return resolved
@@ -199,7 +199,7 @@ def options_from_text(name: str, pairs: Sequence[str]) -> dict[str, Any]:
         try:
             options[key] = {"yes": True, "no": False}[text] if kind is bool else kind(text)
         except (ValueError, KeyError) as error:
-            allowed = "yes or no" if kind is bool else f"a {kind.__name__}, as {defaults[key]!r}"
+            allowed = "yes or no" if kind is bool else f"of type {kind.__name__}, such as {defaults[key]!r}"
             wrong = f"option '{key}' of head '{name}' is '{text}'"
             raise ArgumentError(f"{wrong}; it has to be {allowed}.") from error
     return options

@@ -167,7 +167,7 @@ class TransformerHead(Head):
                 "1 layer and 1 attention head are needed, which have to share the reduced channels evenly."
             )
         if not 0 <= dropout < 1:
-            raise ArgumentError(f"dropout is {dropout}; it has to be at least 0 and below 1, as 0.2.")
+            raise ArgumentError(f"dropout is {dropout}; it has to be at least 0 and below 1, such as 0.2.")
         self.pool = SubjectivePooling(pooling, window, beta)
         self.reduce = FrameReduction(channels, reduced)
         self.with_positions = named("kind of positions", positions, _POSITIONS)

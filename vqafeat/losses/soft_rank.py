@@ -94,7 +94,7 @@ def soft_ranks(values: Tensor, regularisation: str = "l2", strength: float = 1.0
     if values.ndim != 1 or len(values) == 0:
         raise ArgumentError(f"values has the shape {tuple(values.shape)}; it has to be a non-empty vector.")
     if not 0 < strength < float("inf"):
-        raise ArgumentError(f"strength is {strength}; it has to be above 0 and finite, as 0.1.")
+        raise ArgumentError(f"strength is {strength}; it has to be above 0 and finite, such as 0.1.")
     project = named("soft rank", regularisation, SOFT_RANKS)
     ranks: Tensor = _SoftRanks.apply(values, project, strength)
     return ranks

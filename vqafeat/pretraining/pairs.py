@@ -66,8 +66,8 @@ def draw_pairs(
     """Divide each set by content, and draw different pairs of its training images.
 
     The pairs of a set depend on the seed and the set's name. As in UNIQUE's `data_BID.m`, they are drawn
-    without replacement; a set with fewer pairs than requested gives all. A set that `pairs` does not name
-    gives `default_pairs`, or without it those of Li et al., or ten per training image.
+    without replacement; if a set has fewer pairs than requested, all are used. For a set that `pairs` does
+    not name, the number is `default_pairs`, else that of Li et al., else ten per training image.
     """
     names = [item.name for item in sets]
     if twice := duplicates(names):
@@ -87,7 +87,7 @@ def parse_pairs(options: Sequence[str]) -> tuple[dict[str, int], int | None]:
         name, separator, text = option.rpartition("=")
         if not text.isdecimal() or int(text) < 1 or (separator and not name):
             allowed = "NUMBER or NAME=NUMBER with a number of at least 1"
-            raise ArgumentError(f"--pairs {option} has to be {allowed}, as koniq=90000.")
+            raise ArgumentError(f"--pairs {option} has to be {allowed}, such as koniq=90000.")
         numbers[name] = int(text)
     for_all = numbers.pop("", None)
     return numbers, for_all
@@ -97,7 +97,7 @@ def _draw(image_set: ImageSet, pairs: int | None, validation_percent: int, seed:
     parts = _divide(image_set, validation_percent, seed)
     training = np.array(parts[0], dtype=np.int64)
     if len(training) < 2:
-        raise _too_small(image_set, f"{len(training)} image(s) for training; a pair takes two")
+        raise _too_small(image_set, f"{len(training)} image(s) for training; a pair needs two")
     if pairs is None:
         published = IMAGE_SETS[image_set.name].pairs if image_set.name in IMAGE_SETS else None
         pairs = published or PAIRS_PER_IMAGE * len(training)
@@ -113,13 +113,13 @@ def _divide(image_set: ImageSet, percent: int, seed: int) -> tuple[tuple[int, ..
         return tuple(range(len(contents))), ()
     different = len(set(contents))
     if int((1 - percent / 100) * different) < 1:
-        left = f"of which {percent} percent for validation leave none for training"
+        left = f"and with {percent} percent for validation none is left for training"
         raise _too_small(image_set, f"{different} content(s) in {len(contents)} image(s), {left}")
     split = content_split(contents, seed, f"{100 - percent}/{percent}")
     if len(split.test) < FEWEST_FOR_SROCC:
         names = [image_set.images[row].name for row in split.test]
         problem = f"{len(split.test)} image(s) for validation ({summarize(names)})"
-        least = f"a rank correlation takes {FEWEST_FOR_SROCC}, and --validation-percent 0 does without"
+        least = f"a rank correlation needs {FEWEST_FOR_SROCC}, and --validation-percent 0 needs none"
         raise _too_small(image_set, f"{problem}; {least}")
     return split.train, split.test
 
@@ -130,7 +130,7 @@ def _too_small(image_set: ImageSet, problem: str) -> DatasetError:
 
 
 def different_pairs(items: int, number: int, random: np.random.Generator) -> Index:
-    """Return (pair, 2) different pairs i < j of `items` things: `number`, or all if there are fewer."""
+    """Return (pair, 2) different pairs i < j below `items`: `number` of them, or all if there are fewer."""
     first_number = np.arange(items) * (np.arange(items) - 1) // 2  # number of the pair (0, j), by j
     count = items * (items - 1) // 2
     numbers = np.arange(count) if number >= count else random.choice(count, number, replace=False)

@@ -37,7 +37,7 @@ class PretrainingRequest:
     def __post_init__(self) -> None:
         if self.out.suffix != SUFFIX:
             example = self.out.with_suffix(SUFFIX)
-            raise ArgumentError(f"--out {self.out} has to end in {SUFFIX}, as {example}.")
+            raise ArgumentError(f"--out {self.out} has to end in {SUFFIX}, such as {example}.")
         quality_backbone(self.backbone)
         if not self.sets:
             next_step = "name at least one with --images NAME=FOLDER or NAME=FILE.csv"

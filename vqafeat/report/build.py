@@ -48,7 +48,7 @@ NOT_TESTED = "Only the heads that tested a video score its frames, and this vide
 
 
 def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, most: int) -> ReportRun:
-    """Return a run with frame curves of its worst test videos, and the reason why another video has none.
+    """Return a run with frame curves of its worst test videos, and the reasons why other videos have none.
 
     At most `most` videos have curves, shared among the run's data sets.
     """
@@ -80,7 +80,7 @@ def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, mos
             try:
                 if problem := features.times_problem(name):
                     timeless.append(name)
-                    next_step = "mend the video's clock and extract it again"
+                    next_step = "correct the file's time stamps and extract it again"
                     raise StoreError(f"the times of the frames {problem}; {next_step}.")
                 curves[video] = _frame_curve(run, video, model, features)
                 del reasons[video]
@@ -197,7 +197,7 @@ def build_report(
 
 
 def _question(runs: Sequence[ReportRun]) -> str:
-    """Return the question that runs answer, as "Which head predicts the MOS of konvid best: A or B?"."""
+    """Return the question that runs answer, such as "Which head predicts the MOS of konvid best: A or B?"."""
     configs = [run.config for run in runs]
     labels = defaultdict[str, dict[str, None]](dict)
     for one in (dataset for own in configs for dataset in own.datasets):

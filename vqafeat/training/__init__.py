@@ -24,11 +24,11 @@ RECIPES: "Registry[Recipe]" = Registry(
 # form → what it takes
 SAMPLINGS = {
     "all": "every frame as stored (also: sample-0, rate-own)",
-    "sample-K": "one random frame of each K; drawn anew each epoch (Fang et al.: K = 4, 8, 16)",
+    "sample-K": "one random frame of each K, another one in each epoch (Fang et al.: K = 4, 8, 16)",
     "stride-N": "every N-th frame",
     "uniform-N": "N frames at equal intervals",
-    "rate-R": "R frames a second: the frame nearest to each tick, by the stored times (Fontanel et al.: "
-    "R = 25, 20, 10, 5)",
+    "rate-R": "R frames a second: those nearest to multiples of 1/R seconds, by the stored times "
+    "(Fontanel et al.: R = 25, 20, 10, 5)",
 }
 ORDERS = {
     "OO": "trained and tested on frames in their original order",

@@ -99,7 +99,8 @@ def _nearest_rows(video: VideoRows, rate: float) -> Index:
             f"or go back. Extract the features of a file with times with `vqafeat extract`, or {by_count}"
         )
     if useless := times_problem(seconds, unit="row"):
-        raise StoreError(f"{problem} {useless}; mend that video's clock and extract it again, or {by_count}")
+        next_step = "correct the file's time stamps and extract it again"
+        raise StoreError(f"{problem} {useless}; {next_step}, or {by_count}")
     end = seconds[-1] - seconds[0] + (np.median(np.diff(seconds)) / 2 if video.count > 1 else 0.0)
     ticks = seconds[0] + np.arange(max(ceil(end * rate), 1)) / rate
     nearest: Index = np.searchsorted((seconds[1:] + seconds[:-1]) / 2 + _SECONDS_ALIKE, ticks)

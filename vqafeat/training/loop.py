@@ -28,8 +28,8 @@ def train_splits(
 ) -> list[TrainingResult]:
     """Train a head on one or several splits; a stopped training resumes from the checkpoint.
 
-    Several trainings are independent and only computed in one batch, if the head supports that, so that each
-    differs from what it would be alone by rounding, and by the random numbers of its dropout.
+    Several splits are trained independently; if the head supports it, they are only computed in one batch.
+    Results then differ from those of single trainings by rounding, and by the random numbers of dropout.
     """
     trainers = [SplitTrainer(data, task, config, device) for task in tasks]
     states = checkpoint.read() if checkpoint else {}

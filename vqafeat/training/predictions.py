@@ -4,13 +4,14 @@ Training fixes a head's order of videos, but not the scale of its output. A scor
 
     score = clip(slope · output + offset, smallest label, largest label),
 
-a line that is fitted on the videos that selected the head's epoch, never on test videos. It is a mean of two
-lines. One is the output itself. The other is the least squares line, with its slope times n / (n + 5) for n
-videos, since few videos overstate it, and at least a tenth of the ratio of the standard deviations of labels
-and outputs, so that the order is kept. The output's share has the least squared error where each video is
-scored by the line of the others (Breiman, *Stacked Regressions*, 1996). Where the loss brings outputs to the
-labels' scale, it is computed as if the output scored 5 more videos rightly and the line missed them by a
-standard deviation. A logistic is no better on held-out videos (tests/bench/RESULTS.md).
+a line that is fitted on the validation videos of the split (on its training videos if there are none), never
+on test videos. It is the weighted mean of two lines. One is the output itself. The other is the least squares
+line with a smaller slope: times n / (n + 5) for n videos, since few videos overstate it, but at least a tenth
+of the ratio of the standard deviations of labels and outputs, so that the order is kept. The weight minimises
+the squared error when each video is scored by the line of the others (Breiman, *Stacked Regressions*, 1996).
+If the loss brings outputs to the labels' scale, the weight is computed as if the output scored 5 more videos
+correctly and the line missed them by a standard deviation. A logistic is no better on held-out videos
+(tests/bench/RESULTS.md).
 """
 
 import csv
@@ -82,9 +83,9 @@ def fit_calibration(
     """
     x, y = np.asarray(outputs, dtype=np.float64), np.asarray(mos, dtype=np.float64)
     x, y = x[np.isfinite(x)], y[np.isfinite(x)]
-    problem = f"the {y.size} {part} videos have one label" if y.size and np.ptp(y) == 0 else ""
+    problem = f"the {y.size} {part} video(s) have the same label" if y.size and np.ptp(y) == 0 else ""
     if not x.size or float(x.std()) <= 1e-9 * float(np.abs(x).max()):
-        problem = f"the head gives its {x.size} {part} video(s) one score"
+        problem = f"the head gives its {x.size} {part} video(s) the same score"
     if problem:
         slope, offset, instead = 1.0, 0.0, "the head's output is taken as it is"
         if not scaled:
@@ -121,7 +122,7 @@ def _left_out_scores(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[
     mean_a, mean_b = -a / others, -b / others
     var_a, var_b = ((np.sum(own**2) - own**2) / others - mean**2 for own, mean in ((a, mean_a), (b, mean_b)))
     covariance = (np.sum(a * b) - a * b) / others - mean_a * mean_b
-    # what is left of equal values is rounding
+    # the variance of equal values is not exactly 0, because of rounding
     constant = var_a <= 1e-12 * np.sum(a**2) / others
     slopes = _shrunk_slope(others, np.where(constant, 0.0, var_a), np.clip(var_b, 0.0, None), covariance)
     return np.asarray(y.mean() + mean_b + slopes * (a - mean_a))

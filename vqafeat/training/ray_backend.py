@@ -59,8 +59,8 @@ def _results(ray: Any, reference: Any, cluster: ClusterOptions) -> list[SplitRes
     except tuple(getattr(ray.exceptions, name) for name in names) as error:
         times = f"{count} times" if (count := cluster.retries + 1) > 1 else "once"
         raise TrainingError(
-            f"a worker of the fit died {times}, the last because: {reason(error)}; the same command resumes "
-            "from what the others have done, with more --retries if need be."
+            f"a worker of the fit died {times}, the last time because: {reason(error)}; run the same command "
+            "again to resume, with a larger --retries if workers often die."
         ) from error
 
 

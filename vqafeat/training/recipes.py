@@ -121,10 +121,10 @@ class Recipe:
             if not least <= getattr(self, key) < inf:
                 raise ArgumentError(f"{key} is {getattr(self, key)}; it has to be at least {least}.")
         ranges = {
-            "learning_rate": (0 < self.learning_rate < inf, "above 0 and finite, as 0.0003"),
-            "soft_rank_strength": (0 < self.soft_rank_strength < inf, "above 0 and finite, as 0.1"),
-            "loss_weight": (0 <= self.loss_weight < inf, "at least 0 and finite, as 1"),
-            "decay": (0 < self.decay <= 1, "above 0 and at most 1, as 0.8"),
+            "learning_rate": (0 < self.learning_rate < inf, "above 0 and finite, such as 0.0003"),
+            "soft_rank_strength": (0 < self.soft_rank_strength < inf, "above 0 and finite, such as 0.1"),
+            "loss_weight": (0 <= self.loss_weight < inf, "at least 0 and finite, such as 1"),
+            "decay": (0 < self.decay <= 1, "above 0 and at most 1, such as 0.8"),
             "warmup_fraction": (self.warmup_fraction < 1, "below 1, or no epoch could be kept"),
         }
         for key, (allowed, words) in ranges.items():
@@ -167,7 +167,7 @@ class Recipe:
                 raise ArgumentError(f"recipe '{self.name}' has no value '{key}'; it has {known}.")
             kind = type(own[key])
             if type(value) is not kind and not (kind is float and type(value) is int):
-                usual = f"of the kind {kind.__name__}, as {own[key]!r} in the recipe '{self.name}'"
+                usual = f"of type {kind.__name__}, such as {own[key]!r} in the recipe '{self.name}'"
                 raise ArgumentError(f"{key} is {value!r}; it has to be {usual}.")
         changed = replace(self, **changes)
         changed._refuse_unread(changes)

@@ -1,4 +1,4 @@
-"""Statistics of training features: to standardise them, and to report a clip unlike all training videos."""
+"""Statistics of training features, which standardise them, and detect a clip unlike all training videos."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ Moments = tuple[int, Tensor, Tensor]
 
 _MOST_VIDEOS = 1000
 _FEWEST_VIDEOS = 4
-# a channel with less than this share of the median deviation is nearly constant: dividing by its deviation
-# would blow up one odd video, so that the deviation is raised
+# A smaller share of the median deviation is raised to this one: such a channel is nearly constant, and a
+# division by its deviation would let it dominate the distance of a single unusual video.
 _SMALLEST_DEVIATION = 0.1
 
 
