@@ -119,12 +119,15 @@ def fit_group(
     progress: Progress,
     checkpoint: Checkpoint | None = None,
 ) -> list[SplitResult]:
-    """Train a head on each split of a group, write the kept weights, and score all parts."""
+    """Train a head on each split of a group, write the kept weights, and score all parts.
+
+    Where the memory of a GPU is too small for all of them together, each half trains by itself.
+    """
     checkpoint = checkpoint or group.checkpoint(job.out)
     results = checkpoint.results()
     device = job.devices[group.number % len(job.devices)]
     if tasks := [task for task in group.tasks if task.number not in results]:
-        train = TRAINERS[HEADS.get(job.config.head).trainer]
+        train, halves = TRAINERS[HEADS.get(job.config.head).trainer], list[list[SplitTask]]()
         try:
             trained = train(data, tasks, job.config, device, checkpoint, progress)
             for task, result in zip(tasks, trained, strict=True):
@@ -133,6 +136,16 @@ def fit_group(
         except KeyboardInterrupt:
             checkpoint.save()
             raise
+        except torch.OutOfMemoryError as error:
+            if len(tasks) == 1:
+                problem = f"the memory of {device} is too small to train one split"
+                raise TrainingError(f"{problem}; lower --batch-size, or train on --device cpu.") from error
+            halves = [tasks[: len(tasks) // 2], tasks[len(tasks) // 2 :]]
+        # not above, where the traceback still holds the memory
+        for half in halves:
+            torch.cuda.empty_cache()
+            fit_group(data, replace(group, tasks=tuple(half)), job, progress, checkpoint)
+            results = checkpoint.results()
     return [results[task.number] for task in group.tasks]
 
 
