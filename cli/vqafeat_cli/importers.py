@@ -152,8 +152,7 @@ def export(store: StorePath, format: str, out: Path, features: str | None, skip_
     click.echo(f"wrote {summary.out}: {summary.videos} videos, {summary.channels} channels")
     if not summary.left_out:
         return 0
-    first = ", ".join(summary.left_out[:3])
-    click.echo(
-        f"  left out: {len(summary.left_out)} videos without complete features (first: {first})", err=True
-    )
+    count, first = len(summary.left_out), ", ".join(summary.left_out[:3])
+    problem = f"{count} of {summary.videos + count} videos have no complete features"
+    click.echo(f"left out: {problem} (first: {first}).", err=True)
     return options.FINISHED_WITH_FAILURES

@@ -121,5 +121,5 @@ def test_export__writes_the_files_of_each_video(run: Run, clips: Path) -> None:
     )
     shutil.rmtree("features/clips.zarr/features/squeezenet1_0/b.mp4")
     ended = run("export", "features/clips.zarr", "--format", "npy", "--out", "rest", "--skip-missing")
-    left_out = "  left out: 1 videos without complete features (first: b.mp4)\n"
+    left_out = "left out: 1 of 3 videos have no complete features (first: b.mp4).\n"
     assert (ended.code, ended.out, ended.err) == (3, "wrote rest: 2 videos, 1024 channels\n", left_out)

@@ -219,6 +219,7 @@ def test_export_features__vsfa_writes_the_info_mat_of_the_scripts(tmp_path: Path
 def test_export_features__vsfa_keeps_stored_permutations(tmp_path: Path) -> None:
     order = np.stack([np.random.default_rng(seed).permutation(5) for seed in range(4)], axis=1)
     dataset = replace(tiny_dataset(5), stored_permutations=order)
+    dataset = replace(dataset, videos=(replace(dataset.videos[0], name="äß-名.mp4"), *dataset.videos[1:]))
     export_features(filled(tmp_path, dataset), tmp_path / "out", "vsfa")
     read = read_info_mat(tmp_path / "out" / "tinyinfo.mat", NoOptions())
     np.testing.assert_array_equal(read.permutations, order)

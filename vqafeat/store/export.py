@@ -89,7 +89,7 @@ def export_features(
     videos = store.dataset.videos
     rows = complete_rows(store, feature_sets) if skip_missing else tuple(range(len(videos)))
     features = load_features(store, feature_sets, rows)
-    left_out = [video.name for row, video in enumerate(videos) if row not in set(rows)]
+    left_out = [videos[row].name for row in sorted(set(range(len(videos))) - set(rows))]
     dataset = store.dataset.subset(rows) if left_out else store.dataset
     partial = out.with_name(f"{out.name}.partial")
     if partial.is_dir():
@@ -198,19 +198,20 @@ def _link(path: Path, name: Path) -> None:
 
 def _write_info_mat(path: Path, dataset: Dataset, longest: int) -> None:
     """Write names, labels and splits; `index` permutes `ref_ids`, so that no content is in two parts."""
-    contents = list(dict.fromkeys(video.content for video in dataset.videos))
+    contents = dict.fromkeys(video.content for video in dataset.videos)
+    numbers = {content: number for number, content in enumerate(contents, start=1)}
     references, index = list(range(1, len(dataset.videos) + 1)), dataset.stored_permutations
     if index is None:
-        references = [contents.index(video.content) + 1 for video in dataset.videos]
-        rows = np.tile(np.arange(len(contents)), (_PERMUTATIONS, 1))
+        references = [numbers[video.content] for video in dataset.videos]
+        rows = np.tile(np.arange(len(numbers), dtype=np.int32), (_PERMUTATIONS, 1))
         index = np.random.default_rng(0).permuted(rows, axis=1).T
     with h5py.File(path, "w") as file:
         names = file.create_dataset("video_names", (1, len(references)), h5py.ref_dtype)
         for row, video in enumerate(dataset.videos):
-            letters = np.array([list(map(ord, video.name))], np.uint16).T
+            letters = np.frombuffer(video.name.encode("utf-16-le"), np.uint16)[:, np.newaxis]
             names[0, row] = file.create_dataset(f"#refs#/{row}", data=letters).ref
         file["scores"] = np.array([[video.mos for video in dataset.videos]])
-        file["ref_ids"], file["index"] = np.array([references], np.float64), index + 1.0
+        file["ref_ids"], file["index"] = np.array([references], np.float64), index + 1
         file["max_len"] = np.array([[longest]])
 
 
