@@ -31,8 +31,8 @@ from vqafeat_cli.show import show
 from vqafeat_cli.table import report, table
 from vqafeat_cli.verify import pack, unpack, verify
 
-# OpenMP reads this when torch is imported. Without it, idle threads keep the cores busy: a run takes up
-# to ten times as long if another process uses the cores too, and no less time if none does.
+# Idle OpenMP threads wait without using the processor. By default they use it while they wait, which makes a
+# run up to ten times slower beside other processes. OpenMP reads the variable when PyTorch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Spellings of version 1 still work, but no help text shows them. They apply to commands that have the new
