@@ -24,12 +24,15 @@ def test_views__parts_have_the_stated_size(view: str, size: tuple[int, int]) -> 
     assert {tuple(part.shape[2:]) for part in parts} == {VIEWS[view].size(*size)}
 
 
+def smooth_picture(width: int, height: int) -> tuple[Image.Image, torch.Tensor]:
+    """Return a picture for Pillow, and the same one as frames of one."""
+    noise = np.random.default_rng(0).integers(0, 256, (height // 20, width // 20, 3), dtype=np.uint8)
+    picture = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
+    return picture, torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).unsqueeze(0).float()
+
+
 def test_short540__resizes_as_pillow() -> None:
-    random = np.random.default_rng(0)
-    smooth = Image.fromarray(random.integers(0, 256, (30, 40, 3), dtype=np.uint8)).resize(
-        (960, 720), Image.Resampling.BICUBIC
-    )
-    frames = torch.from_numpy(np.asarray(smooth).copy()).permute(2, 0, 1).unsqueeze(0).float()
+    smooth, frames = smooth_picture(960, 720)
     (part,) = VIEWS["short540"].parts(frames)
     expected = np.asarray(smooth.resize((720, 540), Image.Resampling.BILINEAR)).astype(np.float32)
     np.testing.assert_allclose(
@@ -63,11 +66,7 @@ def test_crop_corners__are_four_unless_nothing_can_move() -> None:
 
 
 def test_center112__resizes_and_crops_as_hara() -> None:
-    random = np.random.default_rng(0)
-    smooth = Image.fromarray(random.integers(0, 256, (20, 35, 3), dtype=np.uint8)).resize(
-        (350, 200), Image.Resampling.BICUBIC
-    )
-    frames = torch.from_numpy(np.asarray(smooth).copy()).permute(2, 0, 1).unsqueeze(0).float()
+    smooth, frames = smooth_picture(350, 200)
     (part,) = VIEWS["center112"].parts(frames)
     # `Scale(112)` and `CenterCrop(112)` of the released spatial_transforms.py
     small = smooth.resize((int(112 * 350 / 200), 112), Image.Resampling.BILINEAR)

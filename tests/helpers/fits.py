@@ -1,11 +1,13 @@
 """Fits of a second on tiny stores, and the files they leave."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureReader
+from vqafeat.training.checkpoint import EpochRecord
 from vqafeat.training.config import FitConfig
 from vqafeat.training.fit import fit
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
@@ -16,6 +18,8 @@ SPLITS = [
     Split(tuple(range(8, 20)), (), tuple(range(8))),
 ]
 
+
+MORE = [*SPLITS, SPLITS[0]]
 
 FAST: dict[str, Any] = {
     "recipe": "default",
@@ -44,3 +48,19 @@ def files_of(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+class StoppedError(Exception):
+    """A fit ends here."""
+
+
+def stopping_after(records: int) -> Callable[[int, EpochRecord], None]:
+    """Return a progress that stops a fit at its n-th record."""
+    seen: list[int] = []
+
+    def watch(split: int, record: EpochRecord) -> None:
+        seen.append(record.epoch)
+        if len(seen) == records:
+            raise StoppedError
+
+    return watch

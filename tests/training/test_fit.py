@@ -506,36 +506,34 @@ def test_evaluate__notes_training_videos_among_the_measured(make_store: MakeStor
         evaluate(run.path, make_store(name="empty", missing=tuple(range(20))), skip_missing=True)
 
 
-def test_fit__trains_a_head_of_this_process_in_workers(
-    make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def own_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the heads that a test registers."""
     for table in ("_entries", "_added"):
         monkeypatch.setattr(HEADS, table, dict(getattr(HEADS, table)))
-    plugin = tmp_path / "plugin.py"
-    plugin.write_text(
+
+
+def load_head(path: Path, name: str, body: str) -> None:
+    path.write_text(
         "from vqafeat.heads import HEADS\nfrom vqafeat.heads.recurrent import NoTime\n\n\n"
-        "@HEADS.register('no-time-again')\nclass Again(NoTime):\n    'No time.'\n"
+        f"@HEADS.register('{name}')\nclass Own(NoTime):\n    {body}\n"
     )
-    load_plugin(plugin)
+    load_plugin(path)
+
+
+@pytest.mark.usefixtures("own_heads")
+def test_fit__trains_a_head_of_this_process_in_workers(make_store: MakeStore, tmp_path: Path) -> None:
+    load_head(tmp_path / "plugin.py", "no-time-again", "'No time.'")
     options = {"head": "no-time-again", "options": {"reduced": 4}}
     one = small_fit(make_store(), tmp_path / "one", **options)
     two = small_fit(make_store(), tmp_path / "two", jobs=2, **options)
     assert files_of(one.path) == files_of(two.path)
 
 
-def test_fit__repeats_a_run_whose_plugin_has_changed(
-    make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for table in ("_entries", "_added"):
-        monkeypatch.setattr(HEADS, table, dict(getattr(HEADS, table)))
-    plugin = tmp_path / "changing.py"
-
+@pytest.mark.usefixtures("own_heads")
+def test_fit__repeats_a_run_whose_plugin_has_changed(make_store: MakeStore, tmp_path: Path) -> None:
     def fitted(settling: int, **changes: object) -> Run:
-        plugin.write_text(
-            "from vqafeat.heads import HEADS\nfrom vqafeat.heads.recurrent import NoTime\n\n\n"
-            f"@HEADS.register('changing')\nclass Changing(NoTime):\n    settling = {settling}\n"
-        )
-        load_plugin(plugin)
+        load_head(tmp_path / "changing.py", "changing", f"settling = {settling}")
         return small_fit(
             make_store(), tmp_path / "run", **{"head": "changing", "options": {"reduced": 4}, **changes}
         )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import linregress
 
-from tests.helpers.fits import FAST, SPLITS, files_of, small_fit
+from tests.helpers.fits import FAST, MORE, SPLITS, StoppedError, files_of, small_fit, stopping_after
 from tests.helpers.stores import MakeStore, tiny_dataset, tiny_features
 from vqafeat.errors import ArgumentError
 from vqafeat.evaluation.model import Model
@@ -23,7 +23,6 @@ accumulator = pytest.importorskip(
     "tensorboard.backend.event_processing.event_accumulator",
     reason="TensorBoard is not installed: pip install vqafeat[tensorboard]",
 )
-MORE = [*SPLITS, SPLITS[0]]
 DECAY = {**FAST["overrides"], "schedule": "step", "decay": 0.5, "decay_every": 2}
 
 
@@ -68,10 +67,6 @@ def test_event_files__validation_metrics_are_those_of_a_line(make_store: MakeSto
     assert metrics["test/srocc"][0] == pytest.approx((1, run.metrics.srocc.mean))
 
 
-class StoppedError(Exception):
-    """The fit ends here."""
-
-
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("records", [2, 4, 5])
 def test_event_files__of_a_resumed_fit_have_each_epoch_once(
@@ -79,13 +74,7 @@ def test_event_files__of_a_resumed_fit_have_each_epoch_once(
 ) -> None:
     monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0.0)
     monkeypatch.setattr(parallel, "SPLITS_PER_GROUP", 1)
-    seen: list[int] = []
-
-    def stop(split: int, record: EpochRecord) -> None:
-        seen.append(split)
-        if len(seen) == records:
-            raise StoppedError
-
+    stop = stopping_after(records)
     with pytest.raises(StoppedError):
         small_fit(make_store(), tmp_path / "run", splits=MORE, progress=stop, tensorboard=before)
     assert (tmp_path / "run" / "tensorboard").exists() == before

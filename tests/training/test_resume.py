@@ -1,36 +1,18 @@
 """A stopped fit resumes to the same run; a finished one is not repeated; other runs are kept."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tests.helpers.fits import FAST, SPLITS, files_of, small_fit
+from tests.helpers.fits import FAST, MORE, SPLITS, StoppedError, files_of, small_fit, stopping_after
 from tests.helpers.stores import MakeStore
 from vqafeat.errors import ArgumentError
 from vqafeat.training import checkpoint, parallel
 from vqafeat.training.checkpoint import EpochRecord
 from vqafeat.training.parallel import SplitGroup
 from vqafeat.training.trainer import SplitTask
-
-MORE = [*SPLITS, SPLITS[0]]
-
-
-class StoppedError(Exception):
-    """Somebody pulled the plug."""
-
-
-def stopping_after(records: int) -> Callable[[int, EpochRecord], None]:
-    seen: list[int] = []
-
-    def watch(split: int, record: EpochRecord) -> None:
-        seen.append(record.epoch)
-        if len(seen) == records:
-            raise StoppedError
-
-    return watch
 
 
 @pytest.mark.parametrize("head", ["sub-gru", "transformer", "svr"])
