@@ -49,6 +49,7 @@ from vqafeat.store.zarr_io import (
     remove_node,
     store_key,
     write_array,
+    write_group,
 )
 
 
@@ -132,7 +133,7 @@ class PlainLayout:
         remove_node(self.path / "labels")
         self._root.create_group("labels", attributes=attributes)
         if permutations is not None:
-            write_array(self._root, self.path, "labels/permutations", permutations.astype(np.int32))
+            write_array(self.path / "labels" / "permutations", permutations.astype(np.int32))
 
     def write_identity(self, feature_set: str, identity: FeatureSetIdentity) -> None:
         """Create the group of a feature set."""
@@ -147,23 +148,25 @@ class PlainLayout:
 
     def write_frames(self, video: str, table: FrameTable) -> None:
         """Store the frame times of a video."""
-        key = f"frames/{store_key(video)}"
-        remove_node(self.path / key)
-        write_array(self._root, self.path, key, table.seconds)
-        self._root[key].attrs.update({"video": video, "source": dict(table.source), "complete": True})
+        folder = self.path / "frames"
+        if not (folder / "zarr.json").is_file():
+            write_group(folder)
+        node = folder / store_key(video)
+        remove_node(node)
+        write_array(node, table.seconds, {"video": video, "source": dict(table.source), "complete": True})
 
     def write_features(
         self, feature_set: str, video: str, features: VideoFeatures, source_sha256: str
     ) -> None:
         """Store the rows of a video; the attributes with the mark of completeness are written last."""
-        key = f"features/{store_key(feature_set)}/{store_key(video)}"
-        remove_node(self.path / key)
-        group = self._root.create_group(key)
-        write_array(self._root, self.path, f"{key}/values", features.values)
-        write_array(self._root, self.path, f"{key}/frame", features.frame)
+        node = self._folder(feature_set) / store_key(video)
+        remove_node(node)
+        write_group(node)
+        write_array(node / "values", features.values)
+        write_array(node / "frame", features.frame)
         rows, channels = features.values.shape
         stored = StoredVideo(video, rows, channels, str(features.values.dtype), source_sha256)
-        group.attrs.update({**vars(stored), "complete": True})
+        write_group(node, {**vars(stored), "complete": True})
 
     def _complete_nodes(self, folder: StorePath) -> list[str]:
         nodes = map_concurrently(self.path, read_attributes, listdir(folder))

@@ -7,7 +7,8 @@ write, so that plain `zarr.open` reads them.
 
 import json
 import re
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.codecs import Crc32cCodec
-from zarr.storage import FsspecStore
+from zarr.storage import FsspecStore, MemoryStore
 
 from vqafeat.errors import StoreError
 from vqafeat.remote import StorePath, map_concurrently, read_bytes, remove_tree, translate_network_errors
@@ -112,26 +113,53 @@ def remove_node(path: StorePath) -> None:
         remove_tree(path)
 
 
-def write_array(root: zarr.Group, folder: StorePath, key: str, values: npt.NDArray[Any]) -> None:
-    """Write an array as one uncompressed chunk with a CRC-32C, even if all values are zero.
+def write_group(path: StorePath, attributes: Mapping[str, Any] | None = None) -> None:
+    """Write the metadata of a group."""
+    group = {"attributes": dict(attributes or {}), "zarr_format": 3, "node_type": "group"}
+    _write_whole(path / "zarr.json", _json_bytes(group))
 
-    Zarr would write the same, but needs memory for several copies of the chunk.
+
+def write_array(
+    path: StorePath, values: npt.NDArray[Any], attributes: Mapping[str, Any] | None = None
+) -> None:
+    """Write an array as one uncompressed chunk with a CRC-32C, even if all values are zero; metadata last.
+
+    Zarr would write the same bytes, but takes 8 times as long, and memory for several copies of the chunk.
     """
-    shape, codecs = values.shape, [Crc32cCodec()]
-    root.create_array(key, shape=shape, dtype=values.dtype, chunks=shape, compressors=codecs, **ARRAY_OPTIONS)
-    chunk = (folder / key / "c").joinpath(*("0" for _ in shape))
     little_endian = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     data = little_endian.reshape(-1).view(np.uint8)
-    if not isinstance(chunk, Path):
-        chunk.write_bytes(data.tobytes() + _crc(data))  # an object appears whole or not at all
+    _write_whole((path / "c").joinpath(*("0" for _ in values.shape)), data.data, _crc(data))
+    array = json.loads(_array_metadata(values.dtype, values.ndim))
+    array |= {"shape": values.shape, "attributes": dict(attributes or {})}
+    array["chunk_grid"]["configuration"]["chunk_shape"] = values.shape
+    _write_whole(path / "zarr.json", _json_bytes(array))
+
+
+@cache
+def _array_metadata(dtype: np.dtype[Any], dimensions: int) -> bytes:
+    """Return the metadata that Zarr writes for an array of one value."""
+    written: dict[str, Any] = {}
+    shape, codecs = (1,) * dimensions, [Crc32cCodec()]
+    zarr.create_array(
+        MemoryStore(written), shape=shape, dtype=dtype, chunks=shape, compressors=codecs, **ARRAY_OPTIONS
+    )
+    return cast(bytes, written["zarr.json"].to_bytes())
+
+
+def _json_bytes(metadata: Mapping[str, Any]) -> bytes:
+    return json.dumps(metadata, indent=2).encode()
+
+
+def _write_whole(path: StorePath, *parts: bytes | memoryview) -> None:
+    if not isinstance(path, Path):
+        path.write_bytes(b"".join(parts))  # an object appears whole or not at all
         return
-    chunk.parent.mkdir(parents=True, exist_ok=True)
-    # unique: a worker behind a broken network that was taken for dead may write the same chunk
-    partial = chunk.with_name(f"{chunk.name}.{uuid4().hex}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # unique: a worker behind a broken network that was taken for dead may write the same file
+    partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
     with partial.open("wb") as file:
-        file.write(data.data)
-        file.write(_crc(data))
-    partial.rename(chunk)
+        file.writelines(parts)
+    partial.rename(path)
 
 
 _MAX_OPEN_SHARDS = 64  # a map of a file keeps a descriptor, of which a process may have as few as 1024
