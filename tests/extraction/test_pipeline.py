@@ -16,10 +16,12 @@ from vqafeat.backbones.feature_set import FeatureExtractor, FeatureSetName, back
 from vqafeat.backbones.views import crop_corners
 from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError, UnknownNameError, VideoError
+from vqafeat.extraction import pipeline
 from vqafeat.extraction.memory_budget import used_bytes
 from vqafeat.extraction.pipeline import Pipeline, Resources, VideoTask
 from vqafeat.store.features import fuse
 from vqafeat.store.types import VideoFeatures, uniform_frames
+from vqafeat.video import reader
 from vqafeat.video.reader import VideoReader
 
 Rows = dict[str, dict[str, VideoFeatures]]
@@ -188,6 +190,20 @@ def test_pipeline__rows_ignore_the_decoder_and_the_other_videos(
     assert set(result) == set(alone)
     for name, features in alone.items():
         assert_equal(result[name], features)
+
+
+def test_pipeline__decodes_in_threads_where_the_gpu_decodes(
+    clips: list[Path], alone: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "HWAccel", lambda *_, **options: None)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
+    monkeypatch.setattr(pipeline, "DecodePool", None)
+    resources = Resources(workers=2)
+    object.__setattr__(resources, "hardware_decoder", True)  # which is refused without a GPU
+    result = rows_by_video(clips, build_extractors(MIXED[:4], MIXED_WEIGHTS, "float32"), resources)
+    assert result.keys() == alone.keys()
+    for name, features in result.items():
+        assert_equal(features, alone[name])
 
 
 def test_pipeline__batches_across_videos_give_each_video_its_rows(

@@ -15,9 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import av
@@ -46,14 +48,15 @@ from vqafeat.training.config import FitConfig
 from vqafeat.training.loop import train_splits
 from vqafeat.training.stacked_heads import batched_scores, kernel_for
 from vqafeat.training.trainer import SplitTask
-from vqafeat.video import Chunk, DecodeJob, DecodePool, VideoFailed, decode_here
-from vqafeat.video import pool as decode_pool
+from vqafeat.video import Chunk, DecodeJob, DecodePool, VideoFailed
 from vqafeat.video.frame import FrameLayout
+from vqafeat.video.nvdec import DeviceDecodePool
 from vqafeat.video.rgb import Frames, to_rgb
 
 DRY = os.environ.get("VQAFEAT_DRY") == "1"
+CORES = len(os.sched_getaffinity(0))
 DEVICE = torch.device("cpu" if DRY else "cuda:0")
-SECONDS = {"machine": 30, "networks": 120, "steps": 60, "extraction": 240, "nvdec": 30, "fit": 120}
+SECONDS = {"machine": 30, "networks": 120, "steps": 60, "extraction": 240, "nvdec": 90, "fit": 120}
 ONE = ["resnet18"] if DRY else ["resnet50"]
 THREE = ["resnet18", "slowfast-fast"] if DRY else ["resnet50", "iqa-resnet50", "slowfast-fast"]
 FAST = "fp32" if DRY else "fp16"
@@ -102,7 +105,7 @@ def planes(count: int, width: int, height: int, full_range: bool = False) -> Fra
 def machine() -> None:
     name = "processor" if DRY else torch.cuda.get_device_name()
     versions = f"torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}, PyAV {av.__version__}"
-    row("machine", name, f"{versions}, {len(os.sched_getaffinity(0))} cores")
+    row("machine", name, f"{versions}, {CORES} cores")
     count = 1 << 20 if DRY else 1 << 29
     source = torch.empty(count, device=DEVICE).normal_()
     target = torch.empty_like(source)
@@ -236,20 +239,21 @@ class FrameTimes(NullProgress):
         return 0.0
 
 
-class Stopwatch:
-    """Adds up the seconds that the calls of a method take."""
+@contextmanager
+def seconds_in(owner: Any, name: str) -> Iterator[list[float]]:
+    """Collect the seconds that each call of a method takes."""
+    seconds, original = list[float](), getattr(owner, name)
 
-    def __init__(self, owner: Any, name: str) -> None:
-        self.seconds, original = 0.0, getattr(owner, name)
+    def timed(*arguments: Any, **keywords: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return original(*arguments, **keywords)
+        finally:
+            seconds.append(time.perf_counter() - start)
 
-        def timed(*arguments: Any, **keywords: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return original(*arguments, **keywords)
-            finally:
-                self.seconds += time.perf_counter() - start
-
-        setattr(owner, name, timed)
+    setattr(owner, name, timed)
+    yield seconds
+    setattr(owner, name, original)
 
 
 def bare_us(name: str, width: int, height: int) -> float:
@@ -276,75 +280,78 @@ def budgeted_gb(names: Sequence[str], width: int, height: int) -> float:
     return largest / 1e9
 
 
-def decode_rate(paths: Sequence[Path], workers: int) -> float:
-    """Return the frames a second of decoding processes whose frames nobody takes."""
-    pool: DecodePool[int] = DecodePool(workers, 60.0)
-    jobs, count, start = iter([(n, DecodeJob(path)) for n, path in enumerate(paths)]), 0, 0.0
-    for _, message in pool.messages(lambda: next(jobs, None)):
+def decode_rate(pool: DecodePool[int] | DeviceDecodePool[int], jobs: Sequence[DecodeJob]) -> float:
+    """Return the frames a second of a pool whose frames nobody takes."""
+    waiting, count, start = enumerate(jobs), 0, 0.0
+    for _, message in pool.messages(lambda: next(waiting, None)):
         if isinstance(message, Chunk):
             start = start or time.perf_counter()
             count += len(message.seconds)
+        elif isinstance(message, VideoFailed):
+            row("a video failed", message.kind, message.message[:150])
     pool.close()
     return count / (time.perf_counter() - start)
 
 
-def extraction() -> None:
-    """Extract with one and with three networks, and compare with the networks alone."""
-    cores = len(os.sched_getaffinity(0))
-    waiting, taking, storing = (
-        Stopwatch(decode_pool.DecodePool, "_oldest_ready"),
-        Stopwatch(pipeline.VideoState, "take"),
-        Stopwatch(extract, "_write_video"),
+def clips_of(size: str, folder: Path) -> list[Path]:
+    count, frames = (3, 24) if DRY else (112, 240) if size == "540p" else (48, 128)
+    return clip_files(folder, size, count, frames)
+
+
+def extract_row(what: str, paths: Sequence[Path], names: Sequence[str], hardware: bool, folder: Path) -> None:
+    """Extract, and compare with the networks alone."""
+    width, height = SIZES[paths[0].name.split("-")[0]]
+    bare = sum(bare_us(backbone, width, height) for backbone in names)
+    if not DRY:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    resources = Resources(DEVICE, workers=2 if DRY else CORES, hardware_decoder=hardware)
+    progress, start = FrameTimes(), time.perf_counter()
+    waiting = (Queue, "get") if hardware else (DecodePool, "_oldest_ready")
+    with (
+        seconds_in(*waiting) as waits,
+        seconds_in(pipeline.VideoState, "take") as takes,
+        seconds_in(extract, "_write_video") as stores,
+    ):
+        summary = extract.extract_features(
+            dataset(paths), extractors(names, FAST), folder / what.replace(" ", "-"),
+            resources=resources, progress=progress,
+        )  # fmt: skip
+    seconds = time.perf_counter() - start
+    peak = 0.0 if DRY else torch.cuda.max_memory_allocated() / 1e9
+    parts = {"waits": waits, "takes": takes, "stores": stores}
+    shares = ", ".join(f"{part} {sum(times) / seconds:.0%}" for part, times in parts.items())
+    row(
+        what,
+        f"{progress.rate_hz():.0f} frames/s = {progress.rate_hz() * bare / 1e6:.0%} of bare",
+        f"bare {1e6 / bare:.0f}; {len(summary.failures)} failed; {shares}; "
+        f"peak {peak:.1f} GB, budgeted {budgeted_gb(names, width, height):.1f}",
     )
-    for size, (width, height) in SIZES.items():
+
+
+def extraction() -> None:
+    """Extract with one and with three networks."""
+    for size in SIZES:
         with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            count, frames = (3, 24) if DRY else (56, 240) if size == "540p" else (24, 128)
-            paths = clip_files(folder, size, count, frames)
-            row(f"{size}: {cores} decoding processes alone", f"{decode_rate(paths, cores):.0f} frames/s")
+            paths = clips_of(size, Path(name))
+            rate = decode_rate(DecodePool(CORES, 60.0), [DecodeJob(path) for path in paths])
+            row(f"{size}: {CORES} decoding processes alone", f"{rate:.0f} frames/s")
             for names in (ONE, THREE):
-                bare = sum(bare_us(backbone, width, height) for backbone in names)
-                for watch in (waiting, taking, storing):
-                    watch.seconds = 0.0
-                if not DRY:
-                    torch.cuda.empty_cache()
-                    torch.cuda.reset_peak_memory_stats()
-                progress, start = FrameTimes(), time.perf_counter()
-                summary = extract.extract_features(
-                    dataset(paths), extractors(names, FAST), folder / "-".join(names),
-                    resources=Resources(DEVICE, workers=2 if DRY else cores), progress=progress,
-                )  # fmt: skip
-                seconds = time.perf_counter() - start
-                peak = 0.0 if DRY else torch.cuda.max_memory_allocated() / 1e9
-                shares = ", ".join(
-                    f"{what} {watch.seconds / seconds:.0%}"
-                    for what, watch in (("waits", waiting), ("takes", taking), ("stores", storing))
-                )
-                row(
-                    f"{size}: {len(names)} network(s)",
-                    f"{progress.rate_hz():.0f} frames/s = {progress.rate_hz() * bare / 1e6:.0%} of bare",
-                    f"bare {1e6 / bare:.0f}; {len(summary.failures)} failed; {shares}; "
-                    f"peak {peak:.1f} GB, budgeted {budgeted_gb(names, width, height):.1f}",
-                )
+                extract_row(f"{size}: {len(names)} network(s)", paths, names, False, Path(name))
 
 
 # ----------------------------------------------------------------------------------------------------- nvdec
 def nvdec() -> None:
-    with tempfile.TemporaryDirectory() as name:
-        path = clip_files(Path(name), next(iter(SIZES)), 1, 24 if DRY else 240)[0]
-        for hardware in (None, str(DEVICE)):
-            start, frames, problem = time.perf_counter(), 0, ""
-            for message in decode_here(DecodeJob(path, hardware=hardware)):
-                if isinstance(message, Chunk):
-                    frames += len(message.seconds)
-                elif isinstance(message, VideoFailed):
-                    problem = message.message
-            rate = frames / (time.perf_counter() - start)
-            row(
-                f"decoding by {hardware or 'the processor'}, one process",
-                f"{rate:.0f} frames/s",
-                problem[:150],
-            )
+    """Decode on the GPU, alone and beside one network; the first frames are compared with the processor's."""
+    for size in SIZES:
+        with tempfile.TemporaryDirectory() as name:
+            paths = clips_of(size, Path(name))
+            jobs = [DecodeJob(path, hardware=None if DRY else str(DEVICE)) for path in paths]
+            for threads in (1, 4, 8):
+                rate = decode_rate(DeviceDecodePool(DEVICE, threads), jobs[: 8 * threads])
+                row(f"{size}: {threads} thread(s) with NVDEC alone", f"{rate:.0f} frames/s")
+            if not DRY:
+                extract_row(f"{size}: 1 network and NVDEC", paths, ONE, True, Path(name))
 
 
 # ------------------------------------------------------------------------------------------------------- fit

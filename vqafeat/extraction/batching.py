@@ -59,6 +59,7 @@ class FeatureBuffer:
     def __init__(self, dtypes: Mapping[str, torch.dtype], folder: Path | None = None) -> None:
         self.dtypes = dtypes
         self._on_device: list[Rows] = []
+        self._stream: torch.cuda.Stream | None = None  # on which the rows are computed
         self._count = 0
         self._buffers = {name: SpillBuffer(folder) for name in dtypes}
         self.frames: list[int] = []  # of each row
@@ -71,12 +72,15 @@ class FeatureBuffer:
         first = next(iter(kept.values()))
         self._on_device.append(kept)
         self._count += len(first)
-        if first.device.type == "cpu" or self._count >= FETCHED_ROWS:
+        if first.device.type == "cuda":
+            self._stream = torch.cuda.current_stream(first.device)
+        if self._stream is None or self._count >= FETCHED_ROWS:
             self._fetch()
 
     def _fetch(self) -> None:
-        for name, buffer in self._buffers.items():
-            buffer.append(torch.cat([piece[name] for piece in self._on_device]).cpu().numpy())
+        with torch.cuda.stream(self._stream):  # None keeps the present one
+            for name, buffer in self._buffers.items():
+                buffer.append(torch.cat([piece[name] for piece in self._on_device]).cpu().numpy())
         self._on_device, self._count = [], 0
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -244,8 +248,9 @@ class ClipBatcher:
             what = f"a clip of {len(seen)} frames of {width}x{height}"
             self._buffer.error = _out_of_memory(self._network, what)
             return
-        steps = [step for step, _ in kept]
-        self._buffer.add({name: values[steps] for name, values in rows.items()})
+        # stacked, since an index would be copied to the device, which waits for it
+        selected = {name: torch.stack([values[step] for step, _ in kept]) for name, values in rows.items()}
+        self._buffer.add(selected)
         self._buffer.frames.extend(frame for _, frame in kept)
 
     def _rows(self, frames: Frames) -> Rows:

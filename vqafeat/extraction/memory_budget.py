@@ -23,7 +23,7 @@ LARGEST_BATCH = 64
 WORKER_BYTES = 100 << 20  # an interpreter with FFmpeg's libraries, and three chunks of frames
 SCRATCH = 1.25  # of oneDNN and cuDNN, over the feature maps
 MOST_ELEMENTS = (1 << 31) - 1  # of one tensor: kernels of cuDNN and of PyTorch index it in 32 bits
-DECODER_BYTES = 600 << 20  # of the GPU, for the context of a process that decodes on it
+DECODER_BYTES = 600 << 20  # of a decoder on the GPU, for 32 pictures of 4K and the chunks that wait
 GIB = 1 << 30
 
 

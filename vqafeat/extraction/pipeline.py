@@ -23,6 +23,7 @@ from vqafeat.remote import StorePath, VideoFile
 from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.video import Chunk, DecodeJob, DecodePool, Expected, Message, VideoEnd, VideoFailed, decode_here
 from vqafeat.video.frame import DecodeLimits
+from vqafeat.video.nvdec import DeviceDecodePool
 
 CPU = torch.device("cpu")
 SWITCH_SECONDS = 0.0002
@@ -244,6 +245,9 @@ class Pipeline(ExitStack):
         resources = self._resources = resources or Resources()
         device, workers = resources.device, resources.workers
         self._on_frames, self._folder = on_frames, folder if isinstance(folder, Path) else None
+        if resources.hardware_decoder:
+            # FFmpeg decodes on the default stream, which networks would keep busy
+            self.enter_context(torch.cuda.stream(torch.cuda.Stream(device)))  # type: ignore[no-untyped-call]
         networks = shared_networks(extractors, device)
         self._budget = MemoryBudget(resources.memory_bytes, device, workers, resources.hardware_decoder)
         self._batchers = [FrameBatcher(network, partial(self._batch_size, network)) for network in networks]
@@ -254,7 +258,11 @@ class Pipeline(ExitStack):
             # each launch gives the interpreter's lock up, and would wait 5 ms for the thread that writes
             self.callback(sys.setswitchinterval, sys.getswitchinterval())
             sys.setswitchinterval(SWITCH_SECONDS)
-        self._pool = DecodePool[VideoState](workers, resources.timeout_seconds) if workers else None
+        self._pool: DecodePool[VideoState] | DeviceDecodePool[VideoState] | None = None
+        if resources.hardware_decoder:
+            self._pool = DeviceDecodePool(device, workers)
+        elif workers:
+            self._pool = DecodePool(workers, resources.timeout_seconds)
         if self._pool is not None:
             self.callback(self._pool.close)
 

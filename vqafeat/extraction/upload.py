@@ -36,7 +36,12 @@ class Uploader:
         if not self._on_gpu:
             # single frames keep a processor's caches, and its memory, free
             for row in range(len(chunk.data)):
-                yield Frames(to_rgb(torch.from_numpy(chunk.data[row : row + 1]), chunk.layout))
+                yield Frames(to_rgb(torch.as_tensor(chunk.data[row : row + 1]), chunk.layout))
+            return
+        if isinstance(chunk.data, Tensor):
+            chunk.data.record_stream(torch.cuda.current_stream(self._device))
+            self._wait_for_gpu()
+            yield Frames(chunk.data, chunk.layout)
             return
         planes = unless_out_of_memory(lambda: self._copied(chunk.data))
         if planes is None:

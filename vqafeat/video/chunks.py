@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
@@ -22,6 +23,7 @@ LONGEST_CHUNK = 16
 Buffer = npt.NDArray[np.uint8]
 # number of bytes → a free slot, for which it may wait, and that much of its memory
 NextBuffer = Callable[[int], tuple[int, Buffer]]
+ChunksOf = Callable[[VideoReader], Iterator["Chunk"]]
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,15 @@ class Expected:
 class Chunk:
     """Message: consecutive frames from index `first`, with the presentation time of each.
 
-    `data` is (frame, layout.nbytes) uint8 in the buffer `slot`, valid until the next message is requested.
+    `data` is (frame, layout.nbytes) uint8 in the buffer `slot`, valid until the next message is requested; or
+    a tensor on the device that decoded.
     """
 
     first: int
     seconds: tuple[float, ...]
     layout: FrameLayout
     slot: int
-    data: Buffer = field(compare=False)
+    data: Any = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,13 @@ class VideoFailed:
 Message = Expected | Chunk | VideoEnd | VideoFailed
 
 
-def decode_chunks(job: DecodeJob, next_buffer: NextBuffer) -> Iterator[Message]:
-    """Decode a video into buffers; yield each chunk, and finally the end or the failure."""
+def decode_chunks(job: DecodeJob, chunks_of: ChunksOf) -> Iterator[Message]:
+    """Decode a video; yield each chunk, and finally the end or the failure."""
     try:
         if job.count_frames:
             yield Expected(count_packets(job.path, job.raw))
         with VideoReader(job.path, job.raw, job.hardware, job.limits) as reader:
-            for chunk in _chunks(reader, next_buffer):
+            for chunk in chunks_of(reader):
                 if job.hardware and chunk.first == 0:
                     _check_against_software(job, chunk)
                 yield chunk
@@ -103,10 +106,11 @@ def decode_here(job: DecodeJob) -> Iterator[Message]:
             buffer = np.empty(size, np.uint8)
         return 0, buffer[:size]
 
-    return decode_chunks(job, one_buffer)
+    return decode_chunks(job, partial(buffered_chunks, one_buffer))
 
 
-def _chunks(frames: Iterable[Frame], next_buffer: NextBuffer) -> Iterator[Chunk]:
+def buffered_chunks(next_buffer: NextBuffer, frames: Iterable[Frame]) -> Iterator[Chunk]:
+    """Yield the frames of a video in buffers."""
     for layout, alike in groupby(frames, attrgetter("layout")):
         longest = max(1, min(LONGEST_CHUNK, CHUNK_BYTES // layout.nbytes))
         for first in alike:
@@ -120,8 +124,9 @@ def _chunks(frames: Iterable[Frame], next_buffer: NextBuffer) -> Iterator[Chunk]
 
 def _check_against_software(job: DecodeJob, chunk: Chunk) -> None:
     """Refuse a device whose samples differ from the processor's: the features would differ, too."""
+    decoded = chunk.data if isinstance(chunk.data, np.ndarray) else chunk.data.cpu().numpy()
     with VideoReader(job.path, job.raw) as reader:
-        for frame, samples in zip(reader, chunk.data, strict=False):
+        for frame, samples in zip(reader, decoded, strict=False):
             expected = np.empty(frame.layout.nbytes, np.uint8)
             frame.write_to(expected)
             if frame.layout != chunk.layout or not np.array_equal(expected, samples):

@@ -138,14 +138,21 @@ class Frame:
         return [luma[:height, :width], *(plane[: height // 2, : width // 2] for plane in chroma)]
 
 
+def format_name(picture: VideoFrame) -> str:
+    """Return FFmpeg's name of the format of the samples, also of those on a GPU."""
+    # PyAV knows the format of samples on a GPU from version 17 on
+    return str((getattr(picture, "sw_format", None) or picture.format).name)
+
+
 def layout_of(picture: VideoFrame, from_hardware: bool = False) -> FrameLayout:
     """Return how a picture is passed on: planes if their exact conversion is known, else swscale's RGB."""
     matrix = int(picture.colorspace)
-    full_range = int(picture.color_range) == FULL_RANGE or picture.format.name.startswith("yuvj")
+    name = format_name(picture)
+    full_range = int(picture.color_range) == FULL_RANGE or name.startswith("yuvj")
     even = picture.width % 2 == 0 and picture.height % 2 == 0
     known = PLANAR_FORMATS + ((HARDWARE_FORMAT,) if from_hardware else ())
     top_down = all(plane.line_size > 0 for plane in picture.planes)
-    planes = picture.format.name in known and even and top_down and matrix in COEFFICIENTS
+    planes = name in known and even and top_down and matrix in COEFFICIENTS
     # from the container, or from an SEI message of the stream
     display: Any = picture.side_data.get("DISPLAYMATRIX")
     turns, mirrored = (0, False) if display is None else orientation_of(struct.unpack("=9i", display))
@@ -191,7 +198,9 @@ class CropFilter:
         self._graph: av.filter.Graph | None = None
 
     def apply(self, picture: VideoFrame) -> VideoFrame:
-        """Return the part of the picture that is shown."""
+        """Return the part of the picture that is shown; one on a GPU is fetched first."""
+        if (name := format_name(picture)) != picture.format.name:
+            picture = picture.reformat(format=name)
         if self._graph is None:
             self._graph = self._built(picture)
         self._graph.vpush(picture)

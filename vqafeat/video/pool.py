@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
@@ -20,7 +21,16 @@ import numpy as np
 
 from vqafeat.errors import ArgumentError, VideoError
 from vqafeat.system import anonymous_file
-from vqafeat.video.chunks import Buffer, Chunk, DecodeJob, Message, VideoEnd, VideoFailed, decode_chunks
+from vqafeat.video.chunks import (
+    Buffer,
+    Chunk,
+    DecodeJob,
+    Message,
+    VideoEnd,
+    VideoFailed,
+    buffered_chunks,
+    decode_chunks,
+)
 
 STARTING_SECONDS = 60.0  # for the imports of a process, on a busy machine
 SLOTS = 3  # one being read, one full, one being filled
@@ -60,7 +70,7 @@ def worker_main(connection_descriptor: int, memory_descriptor: int) -> None:
             if isinstance(received, int):
                 free_slots.add(received)
                 continue
-            for message in decode_chunks(received, next_buffer):
+            for message in decode_chunks(received, partial(buffered_chunks, next_buffer)):
                 # the parent reads a chunk's bytes from the same memory
                 sent = replace(message, data=_NO_DATA) if isinstance(message, Chunk) else message
                 connection.send(sent)

@@ -35,9 +35,10 @@ from vqafeat.datasets.dataset import BAD_TIMES, times_problem
 from vqafeat.errors import VideoError
 from vqafeat.video import mpeg_ts
 from vqafeat.video.completeness import container_cropping, cut_reason, states_sizes
-from vqafeat.video.frame import CropFilter, DecodeLimits, Frame, layout_of
+from vqafeat.video.frame import CropFilter, DecodeLimits, Frame, format_name, layout_of
 
 RAW_SUFFIXES = (".yuv",)
+FRAMES_KEPT = 8  # that a reader may keep of a GPU; with those that others refer to, a decoder has 32
 _LogMessage = tuple[int, str, str]  # level, name and text
 _USUAL_SIZES = ((3840, 2160), (1920, 1080), (1280, 720))  # of raw files, for messages
 # tags in broken UTF-8 are no reason to refuse a video; PyAV 19 ignores them by itself
@@ -80,6 +81,8 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         codec.thread_count = 1
         # max_pixels holds for what the stream claims later; unaligned, so that cropping is exact
         codec.options = {"max_pixels": str(self._limits.max_pixels), "flags": "unaligned"}
+        if hardware:
+            codec.options |= {"extra_hw_frames": str(FRAMES_KEPT + 1)}  # and `_first`
         cropping = None if raw else container_cropping(path, self._stream.id)
         self._crop = cropping and CropFilter(cropping)
         self._clock = _Clock(self._stream, self._container.start_time)
@@ -188,7 +191,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
             "codec": stream.codec_context.name,
             "width": width,
             "height": height,
-            "pixel_format": first.format.name,
+            "pixel_format": format_name(first),
             "color_range": "full" if layout.full_range else "limited",
             "color_matrix": int(first.colorspace),
             "rotation_degrees": first.rotation,
@@ -290,7 +293,12 @@ def open_container(path: Path, raw: RawGeometry | None, hardware: str | None = N
     if reason := cut_reason(path):
         raise VideoError("breaks-midway", f"'{path}' is cut: {reason}; get the whole file.")
     kind, _, number = (hardware or "").partition(":")
-    hwaccel = HWAccel(kind, number or None, allow_software_fallback=False) if kind else None
+    hwaccel = None
+    if kind:  # frames stay on the device, in the context that PyTorch uses
+        context: dict[str, object] = {"primary_ctx": "0", "current_ctx": "1"}
+        hwaccel = HWAccel(
+            kind, number or None, allow_software_fallback=False, options=context, is_hw_owned=True
+        )
     try:
         # absolute, since FFmpeg takes what is before a colon for a protocol
         container = cast(InputContainer, av.open(path.absolute(), mode="r", hwaccel=hwaccel, **_TAG_OPTIONS))

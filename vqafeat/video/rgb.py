@@ -33,6 +33,8 @@ class Frames:
         return len(self.data)
 
     def __getitem__(self, rows: slice | list[int]) -> "Frames":
+        if isinstance(rows, list):  # an index would be copied to the device, which waits for it
+            return Frames(torch.stack([self.data[row] for row in rows]), self.layout)
         return Frames(self.data[rows], self.layout)
 
 

@@ -1,0 +1,109 @@
+"""Decoding by threads, on the processor in place of a GPU, against decoding in this process."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from av.video.frame import VideoFrame
+
+from tests.helpers.clips import noise_frames, write_clip
+from vqafeat.errors import ArgumentError
+from vqafeat.video import Chunk, DecodeJob, Message, VideoEnd, VideoFailed, decode_here, nvdec
+from vqafeat.video.frame import HARDWARE_FORMAT, layout_of
+from vqafeat.video.nvdec import DeviceDecodePool
+from vqafeat.video.reader import FRAMES_KEPT, VideoReader
+
+CPU = torch.device("cpu")
+
+
+def jobs_of(paths: Iterable[Path]) -> Callable[[], tuple[str, DecodeJob] | None]:
+    waiting: Iterator[Path] = iter(paths)
+    return lambda: next(((path.name, DecodeJob(path)) for path in waiting), None)
+
+
+def decoded(messages: Iterable[Message]) -> tuple[npt.NDArray[np.uint8], list[float], Message]:
+    """Return the samples (frame, byte), the times and the last message of a video."""
+    samples, seconds = list[npt.NDArray[np.uint8]](), list[float]()
+    for message in messages:
+        if isinstance(message, Chunk):
+            assert message.first == len(seconds)
+            samples.append(np.asarray(message.data).copy())
+            seconds.extend(message.seconds)
+    return np.concatenate(samples), seconds, message
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[Path]:
+    frames = [noise_frames(FRAMES_KEPT + 5 * number, 64, 48, seed=number) for number in range(4)]
+    clips = [write_clip(tmp_path / f"{number}.mp4", pictures) for number, pictures in enumerate(frames)]
+    return [*clips, write_clip(tmp_path / "odd.mkv", noise_frames(3, 63, 47), codec="ffv1")]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_device_decode_pool__gives_the_frames_of_this_process(clips: list[Path], workers: int) -> None:
+    with closing(DeviceDecodePool[str](CPU, workers)) as pool:
+        given: dict[str, list[Message]] = {path.name: [] for path in clips}
+        for name, message in pool.messages(jobs_of(clips)):
+            given[name].append(message)
+    for path in clips:
+        samples, seconds, end = decoded(given[path.name])
+        expected = decoded(decode_here(DecodeJob(path)))
+        np.testing.assert_array_equal(samples, expected[0])
+        assert (seconds, end) == expected[1:]
+
+
+def test_device_decode_pool__reports_a_broken_video_and_decodes_the_others(clips: list[Path]) -> None:
+    clips[1].write_bytes(clips[1].read_bytes()[:-300])
+    with closing(DeviceDecodePool[str](CPU, 2)) as pool:
+        ends = [(name, message) for name, message in pool.messages(jobs_of(clips))]
+    kinds = {name: type(message) for name, message in ends if not isinstance(message, Chunk)}
+    assert kinds == {path.name: VideoFailed if path == clips[1] else VideoEnd for path in clips}
+
+
+def test_device_decode_pool__stops_when_it_is_closed_early(clips: list[Path]) -> None:
+    pool = DeviceDecodePool[str](CPU, 2)
+    messages = pool.messages(jobs_of(repeat(clips[3])))
+    assert isinstance(next(messages)[1], Chunk)
+    pool.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decoder")]
+
+
+def test_device_decode_pool__a_device_without_memory_fails_the_video(
+    clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*shape: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(torch, "empty", no_room)
+    with closing(DeviceDecodePool[str](CPU, 1)) as pool:
+        ((_, failed),) = pool.messages(jobs_of(clips[:1]))
+    assert failed == VideoFailed("out-of-memory", "'cpu' has no memory for the next decoded frames.")
+
+
+def test_device_decode_pool__needs_a_pyav_that_leaves_frames_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(VideoFrame, "sw_format")
+    with pytest.raises(
+        ArgumentError, match=r"needs a newer PyAV than .*; run: pip install --upgrade av, or use"
+    ):
+        DeviceDecodePool[str](CPU, 1)
+
+
+def test_copy__of_the_interleaved_samples_of_a_gpu(clips: list[Path]) -> None:
+    with VideoReader(clips[0]) as reader:
+        for frame in reader:
+            expected = np.empty(frame.layout.nbytes, np.uint8)
+            frame.write_to(expected)
+            picture = frame.picture.reformat(format=HARDWARE_FORMAT)
+            row = torch.zeros(frame.layout.nbytes, dtype=torch.uint8)
+            nvdec._copy(replace(frame, picture=picture), row)
+            np.testing.assert_array_equal(row.numpy(), expected)
+            assert layout_of(picture, from_hardware=True) == frame.layout

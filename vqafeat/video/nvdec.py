@@ -1,0 +1,123 @@
+"""Decoding on a GPU by its video decoders (NVDEC); frames stay there."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import groupby, islice
+from operator import attrgetter
+from queue import Full, Queue
+from threading import Event
+from typing import Generic, TypeVar
+
+import av
+import numpy as np
+import torch
+from av.video.frame import VideoFrame
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
+
+from vqafeat.errors import ArgumentError, VideoError
+from vqafeat.video.chunks import Chunk, DecodeJob, Message, VideoEnd, VideoFailed, decode_chunks
+from vqafeat.video.frame import HARDWARE_FORMAT, Frame, format_name
+from vqafeat.video.reader import FRAMES_KEPT, VideoReader
+
+MOST_THREADS = 8  # an H100 has seven decoders; more threads make them slower
+WAIT_SECONDS = 0.1
+
+Key = TypeVar("Key")
+
+
+class DeviceDecodePool(Generic[Key]):
+    """Threads that each decode one video at a time on a GPU; it has the methods of `DecodePool`.
+
+    They are threads because frames of another process would have to leave the GPU. A codec that crashes or
+    hangs takes this process down with it.
+    """
+
+    def __init__(self, device: torch.device, workers: int) -> None:
+        if not hasattr(VideoFrame, "sw_format"):
+            needed = f"decoder 'nvdec' needs a newer PyAV than {av.__version__}"
+            raise ArgumentError(f"{needed}; run: pip install --upgrade av, or use --decoder cpu.")
+        self._device, self._workers = device, max(1, min(workers, MOST_THREADS))
+        self._threads = ThreadPoolExecutor(self._workers, "decoder")
+        # bounded, since the chunks that wait take memory of the device
+        self._waiting: Queue[tuple[Key, Message]] = Queue(self._workers)
+        self._closed = Event()
+
+    def close(self) -> None:
+        """Stop all threads after the frames that they are decoding."""
+        self._closed.set()
+        self._threads.shutdown(cancel_futures=True)
+
+    def messages(self, next_job: Callable[[], tuple[Key, DecodeJob] | None]) -> Iterator[tuple[Key, Message]]:
+        """Decode jobs until there is none left, and yield their messages; data of chunks are on the device.
+
+        `next_job` is called whenever a thread is free, even after it has returned None.
+        """
+        running = 0
+        while True:
+            while running < self._workers and (pair := next_job()) is not None:
+                self._threads.submit(self._decode, *pair)
+                running += 1
+            if not running:
+                return
+            key, message = self._waiting.get()
+            running -= isinstance(message, VideoEnd | VideoFailed)
+            yield key, message
+
+    def _decode(self, key: Key, job: DecodeJob) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)
+            torch.zeros(1, device=self._device)  # FFmpeg decodes in the context that is current
+        for message in decode_chunks(job, self._chunks):
+            while not self._closed.is_set():
+                with suppress(Full):
+                    self._waiting.put((key, message), timeout=WAIT_SECONDS)
+                    break
+            else:
+                return
+
+    def _chunks(self, reader: VideoReader) -> Iterator[Chunk]:
+        for layout, alike in groupby(reader, attrgetter("layout")):
+            while frames := list(islice(alike, FRAMES_KEPT)):
+                with _stream_of_copies(self._device):
+                    rows = self._empty(len(frames), layout.nbytes)
+                    for frame, row in zip(frames, rows, strict=True):
+                        _copy(frame, row)
+                yield Chunk(frames[0].index, tuple(frame.seconds for frame in frames), layout, 0, rows)
+
+    def _empty(self, frames: int, nbytes: int) -> Tensor:
+        try:
+            return torch.empty((frames, nbytes), dtype=torch.uint8, device=self._device)
+        except torch.OutOfMemoryError as error:
+            message = f"'{self._device}' has no memory for the next decoded frames."
+            raise VideoError("out-of-memory", message) from error
+
+
+@contextmanager
+def _stream_of_copies(device: torch.device) -> Iterator[None]:
+    """Copy decoded frames ahead of the kernels of networks, and before the decoder reuses their memory."""
+    if device.type != "cuda":
+        yield
+        return
+    stream = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.default_stream(device))  # on which FFmpeg completes frames
+    with torch.cuda.stream(stream):
+        yield
+    stream.synchronize()
+
+
+def _copy(frame: Frame, row: Tensor) -> None:
+    """Copy a frame into (layout.nbytes,) uint8 on a device."""
+    if not frame.layout.planes:
+        converted = np.empty(frame.layout.nbytes, np.uint8)
+        frame.write_to(converted)
+        row.copy_(torch.from_numpy(converted))
+        return
+    planes = [from_dlpack(plane.__dlpack__()) for plane in frame.picture.planes]
+    if format_name(frame.picture) == HARDWARE_FORMAT:
+        planes[1] = planes[1].permute(2, 0, 1)  # U and V in turn
+    start = 0
+    for plane in planes:
+        row[start : start + plane.numel()].view(plane.shape).copy_(plane)
+        start += plane.numel()
