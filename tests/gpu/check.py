@@ -1,4 +1,4 @@
-"""Check vqafeat on one GPU: correctness, speed against the bare networks, memory, NVDEC, fitting.
+"""Check vqafeat on one GPU: correctness, speed against the bare networks, memory, NVDEC, fitting, commands.
 
     make gpu-check                          all sections, below ten minutes on one H100
     python tests/gpu/check.py fit nvdec     some sections
@@ -9,6 +9,7 @@ printed at the end.
 Needs no network. CLIPS names a folder of videos to decode; without it, clips are made.
 """
 
+import io
 import os
 import statistics
 import subprocess
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from fractions import Fraction
 from pathlib import Path
 from queue import Queue
@@ -25,7 +26,9 @@ from typing import Any
 import av
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
+from vqafeat_cli.main import main as main_command
 
 from tests.helpers.released_training import released_epoch_seconds
 from vqafeat.backbones import BACKBONES
@@ -56,7 +59,15 @@ from vqafeat.video.rgb import Frames, to_rgb
 DRY = os.environ.get("VQAFEAT_DRY") == "1"
 CORES = len(os.sched_getaffinity(0))
 DEVICE = torch.device("cpu" if DRY else "cuda:0")
-SECONDS = {"machine": 30, "networks": 120, "steps": 60, "extraction": 240, "nvdec": 90, "fit": 120}
+SECONDS = {
+    "machine": 30,
+    "networks": 120,
+    "steps": 60,
+    "extraction": 240,
+    "nvdec": 90,
+    "fit": 120,
+    "commands": 90,
+}
 ONE = ["resnet18"] if DRY else ["resnet50"]
 THREE = ["resnet18", "slowfast-fast"] if DRY else ["resnet50", "iqa-resnet50", "slowfast-fast"]
 FAST = "fp32" if DRY else "fp16"
@@ -294,7 +305,7 @@ def decode_rate(pool: DecodePool[int] | DeviceDecodePool[int], jobs: Sequence[De
 
 
 def clips_of(size: str, folder: Path) -> list[Path]:
-    count, frames = (3, 24) if DRY else (112, 240) if size == "540p" else (48, 128)
+    count, frames = (3, 24) if DRY else (80, 240) if size == "540p" else (32, 128)
     return clip_files(folder, size, count, frames)
 
 
@@ -343,15 +354,16 @@ def extraction() -> None:
 # ----------------------------------------------------------------------------------------------------- nvdec
 def nvdec() -> None:
     """Decode on the GPU, alone and beside one network; the first frames are compared with the processor's."""
+    sys.setswitchinterval(pipeline.SWITCH_SECONDS)
     for size in SIZES:
         with tempfile.TemporaryDirectory() as name:
             paths = clips_of(size, Path(name))
             jobs = [DecodeJob(path, hardware=None if DRY else str(DEVICE)) for path in paths]
             for threads in (1, 4, 8):
-                rate = decode_rate(DeviceDecodePool(DEVICE, threads), jobs[: 8 * threads])
+                rate = decode_rate(DeviceDecodePool(DEVICE, threads), jobs[: 4 * threads])
                 row(f"{size}: {threads} thread(s) with NVDEC alone", f"{rate:.0f} frames/s")
             if not DRY:
-                extract_row(f"{size}: 1 network and NVDEC", paths, ONE, True, Path(name))
+                extract_row(f"{size}: 1 network and NVDEC", paths[: len(paths) // 2], ONE, True, Path(name))
 
 
 # ------------------------------------------------------------------------------------------------------- fit
@@ -421,6 +433,54 @@ def fit() -> None:
         if head == "sub-gru":
             released = released_epoch_seconds(data, DEVICE) * SPLITS
             row("released way", f"{released:.1f} s", f"{released / seconds:.0f} times as long")
+
+
+# -------------------------------------------------------------------------------------------------- commands
+def image_set(folder: Path, count: int) -> Path:
+    """Write images whose quality falls with their noise, and their labels."""
+    folder.mkdir()
+    random, rows = np.random.default_rng(0), ["image,mos,std"]
+    for number in range(count):
+        base = np.kron(random.integers(0, 256, (8, 8, 3)), np.ones((32, 32, 1)))
+        noisy = base + random.normal(0, 4 * number, base.shape)
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
+        rows.append(f"{number}.png,{100 - 3 * number},{5 + number % 2}")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    return folder / "labels.csv"
+
+
+def commands() -> None:
+    """Run the commands that use a device, one after another, on generated data."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = clip_files(folder, next(iter(SIZES)), 24, 24)
+        labels = folder / "videos.csv"
+        lines = ["video,mos", *(f"{path.name},{1 + number % 4}" for number, path in enumerate(paths))]
+        labels.write_text("\n".join(lines) + "\n")
+        network = ("--weights", "resnet18=random:1", "--device", str(DEVICE))
+        store, run, weights = folder / "stores", folder / "run", folder / "iqa.safetensors"
+        images = f"mine={image_set(folder / 'images', 32)}"
+        for command in (
+            ("extract", "--dataset", labels, "--backbone", "resnet18", "--store", store, *network),
+            ("verify", store / f"{folder.name}.zarr"),
+            ("fit", "--dataset", labels, "--features", "resnet18", "--store", store, "--head", "sub-gru",
+             "--splits", 3, "--epochs", 4, "--out", run, "--device", DEVICE),
+            ("predict", run, paths[0], *network),
+            *(() if DRY else [("predict", run, paths[1], *network, "--decoder", "nvdec")]),
+            ("pretrain", "--backbone", "resnet18", "--images", images, "--weights", "random", "--pairs", 64,
+             "--recipe", "demo", "--short-side", 128, "--crop-side", 96, "--epochs", 2, "--workers", 2,
+             "--out", weights, "--device", DEVICE),
+        ):  # fmt: skip
+            start, printed = time.perf_counter(), io.StringIO()
+            with redirect_stdout(printed), redirect_stderr(printed):
+                try:
+                    main_command([str(argument) for argument in command])
+                except SystemExit as ended:
+                    code = ended.code or 0
+            last = " ".join(printed.getvalue().split()[-24:])
+            row(
+                f"vqafeat {command[0]}", f"exit code {code}", f"{time.perf_counter() - start:.1f} s; … {last}"
+            )
 
 
 def run_section(name: str, seconds: float) -> list[list[str]]:
