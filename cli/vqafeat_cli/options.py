@@ -134,7 +134,7 @@ labels_option = several("--labels", type=PATH, help=_LABELS)
 # resources of an extraction --------------------------------------------------------------------------------
 
 _BATCH = "Frames per batch in fp16 or bf16 on a GPU, else always 1.  [default: as many as fit in --memory]"
-_DECODER = "Video decoder; nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU and is checked against cpu."
+_DECODER = "Video decoder; nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU."
 _MEMORY = "Memory limit, such as 16G.  [default: 4/5 of the free memory]"
 _TIMEOUT = "Seconds without a frame until a video fails."
 _WORKERS = "Decoding processes; 0 decodes in the main process.  [default: 2 on a CPU, one per core on a GPU]"

@@ -241,13 +241,11 @@ class FrameTimes(NullProgress):
         self.events.append((time.perf_counter(), count))
 
     def rate_hz(self) -> float:
-        """Return the frames a second after the first quarter, which starts processes and chooses kernels."""
-        total, done = sum(count for _, count in self.events), 0
-        for start, count in self.events:
-            done += count
-            if done >= total / 4:
-                return (total - done) / (self.events[-1][0] - start)
-        return 0.0
+        """Return the frames a second between the first quarter and the last, while all processes decode."""
+        times, counts = zip(*self.events, strict=True)
+        done = np.cumsum(counts)
+        first, last = (int(np.searchsorted(done, share * done[-1])) for share in (0.25, 0.75))
+        return float(done[last] - done[first]) / (times[last] - times[first])
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def test_device_decode_pool__needs_a_pyav_that_leaves_frames_on_a_gpu(
 ) -> None:
     monkeypatch.delattr(VideoFrame, "sw_format")
     with pytest.raises(
-        ArgumentError, match=r"needs a newer PyAV than .*; run: pip install --upgrade av, or use"
+        ArgumentError, match=r"needs PyAV 18 or later, not .*; run: pip install --upgrade av, or use"
     ):
         DeviceDecodePool[str](CPU, 1)
 

@@ -140,7 +140,7 @@ class Frame:
 
 def format_name(picture: VideoFrame) -> str:
     """Return FFmpeg's name of the format of the samples, also of those on a GPU."""
-    # PyAV knows the format of samples on a GPU from version 17 on
+    # PyAV 18 and later know the format of samples on a GPU
     return str((getattr(picture, "sw_format", None) or picture.format).name)
 
 

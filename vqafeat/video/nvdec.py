@@ -36,7 +36,7 @@ class DeviceDecodePool(Generic[Key]):
 
     def __init__(self, device: torch.device, workers: int) -> None:
         if not hasattr(VideoFrame, "sw_format"):
-            needed = f"decoder 'nvdec' needs a newer PyAV than {av.__version__}"
+            needed = f"decoder 'nvdec' needs PyAV 18 or later, not {av.__version__}"
             raise ArgumentError(f"{needed}; run: pip install --upgrade av, or use --decoder cpu.")
         self._device, self._workers = device, max(1, min(workers, MOST_THREADS))
         self._threads = ThreadPoolExecutor(self._workers, "decoder")
