@@ -111,6 +111,15 @@ def test_fit__another_configuration_is_another_run(
     )
 
 
+def test_fit__overwrites_only_its_own_run_beside_another(make_store: MakeStore, tmp_path: Path) -> None:
+    other = small_fit(make_store(), tmp_path / "run")
+    written = (other.path / "metrics.json").stat().st_mtime_ns
+    for _ in range(2):
+        run = small_fit(make_store(), tmp_path / "run", seed=6, reuse=True, overwrite=True)
+        assert (run.path.name, run.was_finished) == ("run-seed=6", False)
+    assert (other.path / "metrics.json").stat().st_mtime_ns == written
+
+
 def test_fit__keeps_an_unfinished_run_of_another_configuration(make_store: MakeStore, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         small_fit(make_store(), tmp_path / "run", progress=stopping_after(1))

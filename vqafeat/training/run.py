@@ -69,13 +69,12 @@ class Run:
         """Return a run whose folder can be written to, or that is finished already; see `fit`."""
         if out.exists() and not out.is_dir():
             raise ArgumentError(f"'{out}' is a file; name a folder for the run with --out.")
-        if overwrite:
-            _refuse_foreign(out)
-            _clear(out)
-            return cls(out, config)
         if reuse:
             out = _reusable(out, config)
         _refuse_foreign(out)
+        if overwrite:
+            _clear(out)
+            return cls(out, config)
         same_run, finished = _digest(out) == config.digest, (out / METRICS).is_file()
         if (out / CONFIG).is_file() and not same_run:
             state = "a finished run" if finished else "an unfinished run"
