@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import click
-from click import IntRange, option
+from click import FloatRange, IntRange, option
 
 import vqafeat as vf
 from vqafeat.remote import StorePath
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from vqafeat.store.pack import PackResult
 
 
+_TOLERANCE = "Largest allowed difference, as a share of the largest value."
+
+
 @click.command()
 @click.argument("store", metavar="STORE|FOLDER")
 @options.paths_option("store", "root", "against")
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 @option("--against", metavar="FOLDER|URL", help="Folder of videos: extract a sample again and compare.")
 @option("--sample", type=IntRange(1), default=5, help="Number of videos for --against.")
 @option("--seed", type=int, default=0, help="Random seed of the --sample.")
-@option("--tolerance", default=1e-3, help="Largest allowed difference, as a share of the largest value.")
+@option("--tolerance", type=FloatRange(0), default=1e-3, help=_TOLERANCE)
 @options.network_options
 def verify(
     store: StorePath,
