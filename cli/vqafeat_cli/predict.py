@@ -87,24 +87,26 @@ def predict(
     if not scorer.checks.fitted_on:
         click.echo("note: the run does not record its videos; training videos are not detected.", err=True)
     rows, names = [], Counter(path.name for path in files)
-    for path, result in scorer.score_all(files, geometry, options.resources(**compute)):
-        scored = _with_times(result) if per_frame else result
-        rows.append(row := _as_json(path, scored))
-        if isinstance(scored, VideoError):
-            click.echo(f"{scored.kind}: {scored}", err=True)
-            continue
-        if not json:
-            click.echo(f"{path}  {score_text(scored)}  ({scored.scale})")
-        for warning in scored.warnings:
-            click.echo(f"warning: {path}: {warning}", err=True)
-        if per_frame:
-            # a number distinguishes files that have the same name in several folders
-            prefix = f"{len(rows):03d}-" if names[path.name] > 1 else ""
-            row["curve"] = str(_write_curve(scored, out, f"{prefix}{path.name}", geometry))
-    if table is not None:
-        write_csv(table, _COLUMNS, [[row[name] for name in _COLUMNS] for row in rows])
-    if json:
-        click.echo(json_text(rows))
+    try:
+        for path, result in scorer.score_all(files, geometry, options.resources(**compute)):
+            scored = _with_times(result) if per_frame else result
+            rows.append(row := _as_json(path, scored))
+            if isinstance(scored, VideoError):
+                click.echo(f"{scored.kind}: {scored}", err=True)
+                continue
+            if not json:
+                click.echo(f"{path}  {score_text(scored)}  ({scored.scale})")
+            for warning in scored.warnings:
+                click.echo(f"warning: {path}: {warning}", err=True)
+            if per_frame:
+                # a number distinguishes files that have the same name in several folders
+                prefix = f"{len(rows):03d}-" if names[path.name] > 1 else ""
+                row["curve"] = str(_write_curve(scored, out, f"{prefix}{path.name}", geometry))
+    finally:  # what was scored before Ctrl-C is kept
+        if table is not None and rows:
+            write_csv(table, _COLUMNS, [[row[name] for name in _COLUMNS] for row in rows])
+        if json and rows:
+            click.echo(json_text(rows))
     if failed := sum(row["error"] is not None for row in rows):
         click.echo(f"{failed} of {len(files)} videos could not be scored.", err=True)
     return options.FINISHED_WITH_FAILURES if failed else 0

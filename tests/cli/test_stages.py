@@ -5,13 +5,16 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.command_line import VIDEO_COUNT, WEIGHTS, Run
+from vqafeat.evaluation.predict import Scorer
 from vqafeat.store import FeatureStore
 
 
@@ -466,6 +469,25 @@ def test_predict__json_and_csv_have_failures_and_curves(run: Run, avg_gru: Path,
     assert plain[0]["curve"] is None
     refused = run("predict", avg_gru, data / "v1.mp4", "--csv", "tables")
     assert (refused.code, "File 'tables' is a directory" in refused.err) == (2, True)
+
+
+def test_predict__keeps_the_scores_before_an_interrupt(
+    run: Run, avg_gru: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Scorer.score_all
+
+    def interrupted(*arguments: Any) -> Iterator[Any]:
+        yield next(original(*arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Scorer, "score_all", interrupted)
+    ended = run("predict", avg_gru, data / "v1.mp4", data / "v2.mp4", "--csv", "scores.csv", "--json")
+    assert ended.code == 130
+    (scored,) = json.loads(ended.out)
+    with Path("scores.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["video"] == scored["video"] == str(data / "v1.mp4")
+    assert float(row["score"]) == scored["score"]
 
 
 def curve_of(path: Path) -> list[tuple[int, float, float]]:
