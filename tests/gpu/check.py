@@ -358,7 +358,7 @@ def nvdec() -> None:
             paths = clips_of(size, Path(name))
             jobs = [DecodeJob(path, hardware=None if DRY else str(DEVICE)) for path in paths]
             for threads in (1, 4, 8):
-                rate = decode_rate(DeviceDecodePool(DEVICE, threads), jobs[: 4 * threads])
+                rate = decode_rate(DeviceDecodePool(DEVICE, threads, 60.0), jobs[: 4 * threads])
                 row(f"{size}: {threads} thread(s) with NVDEC alone", f"{rate:.0f} frames/s")
             if not DRY:
                 extract_row(f"{size}: 1 network and NVDEC", paths[: len(paths) // 2], ONE, True, Path(name))

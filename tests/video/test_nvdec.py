@@ -16,6 +16,7 @@ from av.video.frame import VideoFrame
 from tests.helpers.clips import noise_frames, write_clip
 from vqafeat.errors import ArgumentError
 from vqafeat.video import Chunk, DecodeJob, Message, VideoEnd, VideoFailed, decode_here, nvdec
+from vqafeat.video.chunks import ChunksOf
 from vqafeat.video.frame import HARDWARE_FORMAT, layout_of
 from vqafeat.video.nvdec import DeviceDecodePool
 from vqafeat.video.reader import FRAMES_KEPT, VideoReader
@@ -48,7 +49,7 @@ def clips(tmp_path: Path) -> list[Path]:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_device_decode_pool__gives_the_frames_of_this_process(clips: list[Path], workers: int) -> None:
-    with closing(DeviceDecodePool[str](CPU, workers)) as pool:
+    with closing(DeviceDecodePool[str](CPU, workers, 30)) as pool:
         given: dict[str, list[Message]] = {path.name: [] for path in clips}
         for name, message in pool.messages(jobs_of(clips)):
             given[name].append(message)
@@ -61,18 +62,40 @@ def test_device_decode_pool__gives_the_frames_of_this_process(clips: list[Path],
 
 def test_device_decode_pool__reports_a_broken_video_and_decodes_the_others(clips: list[Path]) -> None:
     clips[1].write_bytes(clips[1].read_bytes()[:-300])
-    with closing(DeviceDecodePool[str](CPU, 2)) as pool:
+    with closing(DeviceDecodePool[str](CPU, 2, 30)) as pool:
         ends = [(name, message) for name, message in pool.messages(jobs_of(clips))]
     kinds = {name: type(message) for name, message in ends if not isinstance(message, Chunk)}
     assert kinds == {path.name: VideoFailed if path == clips[1] else VideoEnd for path in clips}
 
 
 def test_device_decode_pool__stops_when_it_is_closed_early(clips: list[Path]) -> None:
-    pool = DeviceDecodePool[str](CPU, 2)
+    pool = DeviceDecodePool[str](CPU, 2, 30)
     messages = pool.messages(jobs_of(repeat(clips[3])))
     assert isinstance(next(messages)[1], Chunk)
     pool.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decoder")]
+
+
+def test_device_decode_pool__gives_up_videos_that_hang(
+    clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, go_on = nvdec.decode_chunks, threading.Event()
+
+    def hanging(job: DecodeJob, chunks_of: ChunksOf) -> Iterator[Message]:
+        if job.path == clips[0]:
+            assert go_on.wait(30)
+        yield from original(job, chunks_of)
+
+    monkeypatch.setattr(nvdec, "decode_chunks", hanging)
+    with closing(DeviceDecodePool[str](CPU, 2, 1.5)) as pool:
+        ends = dict(pool.messages(jobs_of(clips)))
+        go_on.set()
+        message = f"'{clips[0]}' gave no frame for 1.5 seconds."
+        assert ends.pop(clips[0].name) == VideoFailed("timeout", message)
+        assert {type(end) for end in ends.values()} == {VideoEnd}
+        # what the thread sends later is not taken for a message of another video
+        (late,) = [name for name, end in pool.messages(jobs_of([clips[1]])) if isinstance(end, VideoEnd)]
+        assert late == clips[1].name
 
 
 def test_device_decode_pool__a_device_without_memory_fails_the_video(
@@ -82,7 +105,7 @@ def test_device_decode_pool__a_device_without_memory_fails_the_video(
         raise torch.OutOfMemoryError("no room")
 
     monkeypatch.setattr(torch, "empty", no_room)
-    with closing(DeviceDecodePool[str](CPU, 1)) as pool:
+    with closing(DeviceDecodePool[str](CPU, 1, 30)) as pool:
         ((_, failed),) = pool.messages(jobs_of(clips[:1]))
     assert failed == VideoFailed("out-of-memory", "'cpu' has no memory for the next decoded frames.")
 
@@ -94,7 +117,7 @@ def test_device_decode_pool__needs_a_pyav_that_leaves_frames_on_a_gpu(
     with pytest.raises(
         ArgumentError, match=r"needs PyAV 18 or later, not .*; run: pip install --upgrade av, or use"
     ):
-        DeviceDecodePool[str](CPU, 1)
+        DeviceDecodePool[str](CPU, 1, 30)
 
 
 def test_copy__of_the_interleaved_samples_of_a_gpu(clips: list[Path]) -> None:

@@ -260,7 +260,7 @@ class Pipeline(ExitStack):
             sys.setswitchinterval(SWITCH_SECONDS)
         self._pool: DecodePool[VideoState] | DeviceDecodePool[VideoState] | None = None
         if resources.hardware_decoder:
-            self._pool = DeviceDecodePool(device, workers)
+            self._pool = DeviceDecodePool(device, workers, resources.timeout_seconds)
         elif workers:
             self._pool = DecodePool(workers, resources.timeout_seconds)
         if self._pool is not None:

@@ -1,12 +1,11 @@
 """Decoding on a GPU by its video decoders (NVDEC); frames stay there."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import groupby, islice
 from operator import attrgetter
-from queue import Full, Queue
-from threading import Event
+from queue import Empty, Full, Queue
+from threading import Event, Thread, current_thread
 from typing import Generic, TypeVar
 
 import av
@@ -30,40 +29,55 @@ Key = TypeVar("Key")
 class DeviceDecodePool(Generic[Key]):
     """Threads that each decode one video at a time on a GPU; it has the methods of `DecodePool`.
 
-    They are threads because frames of another process would have to leave the GPU. A codec that crashes or
-    hangs takes this process down with it.
+    They are threads because frames of another process would have to leave the GPU. A codec that crashes takes
+    this process down with it. Videos hang if no thread sends a message for `timeout_seconds`.
     """
 
-    def __init__(self, device: torch.device, workers: int) -> None:
+    def __init__(self, device: torch.device, workers: int, timeout_seconds: float) -> None:
         if not hasattr(VideoFrame, "sw_format"):
             needed = f"decoder 'nvdec' needs PyAV 18 or later, not {av.__version__}"
             raise ArgumentError(f"{needed}; run: pip install --upgrade av, or use --decoder cpu.")
-        self._device, self._workers = device, max(1, min(workers, MOST_THREADS))
-        self._threads = ThreadPoolExecutor(self._workers, "decoder")
+        self._device, self._timeout = device, timeout_seconds
+        self._workers = max(1, min(workers, MOST_THREADS))
         # bounded, since the chunks that wait take memory of the device
-        self._waiting: Queue[tuple[Key, Message]] = Queue(self._workers)
+        self._waiting: Queue[tuple[Thread, Key, Message]] = Queue(self._workers)
+        self._running: dict[Thread, tuple[Key, DecodeJob]] = {}
         self._closed = Event()
 
     def close(self) -> None:
         """Stop all threads after the frames that they are decoding."""
         self._closed.set()
-        self._threads.shutdown(cancel_futures=True)
+        for thread in self._running:
+            thread.join(self._timeout)
 
     def messages(self, next_job: Callable[[], tuple[Key, DecodeJob] | None]) -> Iterator[tuple[Key, Message]]:
         """Decode jobs until there is none left, and yield their messages; data of chunks are on the device.
 
         `next_job` is called whenever a thread is free, even after it has returned None.
         """
-        running = 0
-        while True:
-            while running < self._workers and (pair := next_job()) is not None:
-                self._threads.submit(self._decode, *pair)
-                running += 1
-            if not running:
-                return
-            key, message = self._waiting.get()
-            running -= isinstance(message, VideoEnd | VideoFailed)
+        while self._start(next_job):
+            try:
+                thread, key, message = self._waiting.get(timeout=self._timeout)
+            except Empty:
+                yield from self._hung()
+                continue
+            if thread not in self._running:
+                continue  # it was taken for one that hangs
+            if isinstance(message, VideoEnd | VideoFailed):
+                del self._running[thread]
             yield key, message
+
+    def _start(self, next_job: Callable[[], tuple[Key, DecodeJob] | None]) -> bool:
+        while len(self._running) < self._workers and (pair := next_job()) is not None:
+            thread = Thread(target=self._decode, args=pair, name="decoder", daemon=True)
+            self._running[thread] = pair
+            thread.start()
+        return bool(self._running)
+
+    def _hung(self) -> Iterator[tuple[Key, Message]]:
+        stopped, self._running = self._running, {}
+        for key, job in stopped.values():
+            yield key, VideoFailed("timeout", f"'{job.path}' gave no frame for {self._timeout:g} seconds.")
 
     def _decode(self, key: Key, job: DecodeJob) -> None:
         if self._device.type == "cuda":
@@ -72,7 +86,7 @@ class DeviceDecodePool(Generic[Key]):
         for message in decode_chunks(job, self._chunks):
             while not self._closed.is_set():
                 with suppress(Full):
-                    self._waiting.put((key, message), timeout=WAIT_SECONDS)
+                    self._waiting.put((current_thread(), key, message), timeout=WAIT_SECONDS)
                     break
             else:
                 return
