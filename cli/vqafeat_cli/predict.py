@@ -103,10 +103,8 @@ def predict(
                 prefix = f"{len(rows):03d}-" if names[path.name] > 1 else ""
                 row["curve"] = str(_write_curve(scored, out, f"{prefix}{path.name}", geometry))
     finally:  # what was scored before Ctrl-C is kept
-        if table is not None and rows:
-            write_csv(table, _COLUMNS, [[row[name] for name in _COLUMNS] for row in rows])
-        if json and rows:
-            click.echo(json_text(rows))
+        if rows:
+            _write_results(rows, table, json)
     if failed := sum(row["error"] is not None for row in rows):
         click.echo(f"{failed} of {len(files)} videos could not be scored.", err=True)
     return options.FINISHED_WITH_FAILURES if failed else 0
@@ -170,6 +168,13 @@ def _as_json(path: Path, scored: "ScoredVideo | VideoError") -> dict[str, Any]:
     values |= {name: getattr(scored, name) for name in keys[:5]}
     heads = dict(zip(map(str, scored.splits), scored.head_scores.tolist(), strict=True))
     return {**values, "low": min(heads.values()), "high": max(heads.values()), "heads": heads}
+
+
+def _write_results(rows: list[dict[str, Any]], table: Path | None, json: bool) -> None:
+    if table is not None:
+        write_csv(table, _COLUMNS, [[row[name] for name in _COLUMNS] for row in rows])
+    if json:
+        click.echo(json_text(rows))
 
 
 def _write_curve(scored: "ScoredVideo", out: Path, stem: str, raw: "RawGeometry | None") -> Path:
