@@ -137,10 +137,13 @@ def test_score__takes_vsfa_unless_another_model_is_named(
     refused = run("score", clip, *WEIGHTS, "--offline")
     assert (refused.code, "--offline fetches nothing" in refused.err) == (1, True)
     monkeypatch.setenv("VQAFEAT_OFFLINE", "0")
-    scored = run("score", clip, *WEIGHTS)
+    untrained = run("score", clip, *WEIGHTS)
+    assert (untrained.code, "on which this head was not trained" in untrained.err) == (1, True)
+    weights = (*WEIGHTS, "--any-features")
+    scored = run("score", clip, *weights)
     assert (scored.code, "(MOS of konvid, 1.22 to 4.64, not calibrated)" in scored.out) == (0, True)
-    by_name = run("predict", "vsfa", tmp_path, *WEIGHTS, "--offline")
-    by_file = run("score", "--model", released, clip, *WEIGHTS)
+    by_name = run("predict", "vsfa", tmp_path, *weights, "--offline")
+    by_file = run("score", "--model", released, clip, *weights)
     assert scored.out == by_name.out == by_file.out
 
 

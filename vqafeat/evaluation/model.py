@@ -217,8 +217,16 @@ class Model:
         return as_tensor(features).float(), torch.tensor([len(features)])
 
     def check_identity(self, feature_set: str, identity: FeatureSetIdentity) -> None:
-        """Refuse features that were computed differently than in training, if their identity is known."""
+        """Refuse features that were computed differently than in training, or by an untrained network.
+
+        How those of the training were computed is unknown for published and imported heads.
+        """
         if feature_set not in self.config.identities:
+            if identity.weights.startswith("random"):
+                raise IdentityError(
+                    f"features '{feature_set}' have weights '{identity.weights}', on which this head was not "
+                    "trained. Name a file with --weights, or pass --any-features."
+                )
             return
         trained = FeatureSetIdentity(**self.config.identities[feature_set])
         if trained != identity:
