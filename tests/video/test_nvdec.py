@@ -110,6 +110,19 @@ def test_device_decode_pool__a_device_without_memory_fails_the_video(
     assert failed == VideoFailed("out-of-memory", "'cpu' has no memory for the next decoded frames.")
 
 
+def test_device_decode_pool__a_device_that_does_not_work_fails_the_video(
+    clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*shape: object, **options: object) -> None:
+        raise RuntimeError("no context")
+
+    monkeypatch.setattr(torch, "zeros", broken)
+    with closing(DeviceDecodePool[str](CPU, 1, 30)) as pool:
+        ((_, failed),) = pool.messages(jobs_of(clips[:1]))
+    message = f"'{clips[0]}' cannot be decoded on 'cpu': no context."
+    assert failed == VideoFailed("decoder-error", message)
+
+
 def test_device_decode_pool__needs_a_pyav_that_leaves_frames_on_a_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -80,16 +80,25 @@ class DeviceDecodePool(Generic[Key]):
             yield key, VideoFailed("timeout", f"'{job.path}' gave no frame for {self._timeout:g} seconds.")
 
     def _decode(self, key: Key, job: DecodeJob) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.set_device(self._device)
-            torch.zeros(1, device=self._device)  # FFmpeg decodes in the context that is current
-        for message in decode_chunks(job, self._chunks):
+        for message in self._decoded(job):
             while not self._closed.is_set():
                 with suppress(Full):
                     self._waiting.put((current_thread(), key, message), timeout=WAIT_SECONDS)
                     break
             else:
                 return
+
+    def _decoded(self, job: DecodeJob) -> Iterator[Message]:
+        try:
+            if self._device.type == "cuda":
+                torch.cuda.set_device(self._device)
+            torch.zeros(1, device=self._device)  # FFmpeg decodes in the context that is current
+        except RuntimeError as error:
+            yield VideoFailed(
+                "decoder-error", f"'{job.path}' cannot be decoded on '{self._device}': {error}."
+            )
+            return
+        yield from decode_chunks(job, self._chunks)
 
     def _chunks(self, reader: VideoReader) -> Iterator[Chunk]:
         for layout, alike in groupby(reader, attrgetter("layout")):
