@@ -11,7 +11,6 @@ from vqafeat.splits import (
     SPLIT_PROTOCOLS,
     Rounding,
     Split,
-    SplitRequest,
     content_split,
     leak_notes,
     leakage,
@@ -68,8 +67,6 @@ def test_ratio__parses_and_refuses() -> None:
     for text in ("60/20/30", "100/0", "0/50/50"):
         with pytest.raises(ArgumentError, match="in percent of 100"):
             parse_ratio(text)
-    with pytest.raises(ArgumentError, match="rounding 'floor' is not allowed; use 'ceil'"):
-        video_split(NAMES, 0, "80/20", "floor")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +99,7 @@ def test_stored_split__takes_the_column_and_refuses_absent_runs() -> None:
         match=r"has no stored permutations in its label list 'list'; read the labels from the released "
         r"\*info",
     ):
-        make_split(made(["a", "b"]), "stored", SplitRequest())
+        make_split(made(["a", "b"]), "stored")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +119,7 @@ def test_stored_split__gives_the_recorded_test_labels_of_li_et_al(
     mos = np.array([video.mos for video in dataset.videos])
     with np.load(shared_data / "recorded" / "li2022_predictions.npz") as recorded:
         for run in range(20):
-            split = make_split(dataset, "stored", SplitRequest(run=run))
+            split = make_split(dataset, "stored", run)
             np.testing.assert_allclose(
                 mos[list(split.test)], recorded[f"{letter}/{run:02d}/sq"].ravel(), rtol=1e-6
             )
@@ -131,8 +128,8 @@ def test_stored_split__gives_the_recorded_test_labels_of_li_et_al(
 
 def test_make_split__stored_cuts_konvid_as_vsfa(shared_data: Path) -> None:
     dataset = load_dataset("konvid", labels=shared_data / "labels" / "KoNViD-1kinfo.mat")
-    assert make_split(dataset, "stored", SplitRequest(rounding="ceil")).sizes == (721, 239, 240)
-    assert make_split(dataset, "stored", SplitRequest(rounding="int")).sizes == (720, 240, 240)
+    assert make_split(dataset, "stored", rounding="ceil").sizes == (721, 239, 240)
+    assert make_split(dataset, "stored", rounding="int").sizes == (720, 240, 240)
 
 
 # --- seeded
@@ -196,8 +193,8 @@ def test_shared_contents__are_named() -> None:
 def test_make_split__video_level_splits_leak_content_and_grouped_do_not(shared_data: Path) -> None:
     dataset = load_dataset("cvd2014", labels=shared_data / "labels" / "CVD2014info.mat")
     contents = [video.content for video in dataset.videos]
-    assert len(shared_contents(make_split(dataset, "stored", SplitRequest()), contents)) == 5
-    split = make_split(dataset, "content", SplitRequest(run=1))
+    assert len(shared_contents(make_split(dataset, "stored"), contents)) == 5
+    split = make_split(dataset, "content", 1)
     assert shared_contents(split, contents) == ()
     assert [len({contents[row] for row in part}) for part in (split.train, split.validation, split.test)] == [
         3,
@@ -242,22 +239,20 @@ def test_split_protocols__each_splits_a_set_that_has_everything() -> None:
     permutations = np.stack([np.random.default_rng(run).permutation(20) for run in range(3)], axis=1)
     dataset = made([f"c{row // 2}" for row in range(20)], ["train"] * 14 + ["test"] * 6, permutations)
     for protocol in SPLIT_PROTOCOLS:
-        split = make_split(dataset, protocol, SplitRequest(run=2))
+        split = make_split(dataset, protocol, 2)
         assert split.train
         assert split.test
-        assert split == make_split(dataset, protocol, SplitRequest(run=2))
-    assert make_split(dataset, "video", SplitRequest(run=2, seed=5)) == video_split(
+        assert split == make_split(dataset, protocol, 2)
+    assert make_split(dataset, "video", 2, seed=5) == video_split(
         [video.name for video in dataset.videos], seed=7
     )
     with pytest.raises(UnknownNameError, match="unknown split protocol 'contents': did you mean content"):
-        make_split(dataset, "contents", SplitRequest())
+        make_split(dataset, "contents")
 
 
-def test_split_request__refuses_wrong_values() -> None:
-    with pytest.raises(ArgumentError, match="run -1 and seed 0 must be 0 or more"):
-        SplitRequest(run=-1)
+def test_make_split__refuses_a_wrong_ratio() -> None:
     with pytest.raises(ArgumentError, match="ratio '80' must be"):
-        SplitRequest(ratio="80")
+        make_split(made(["a", "b"]), "video", ratio="80")
 
 
 CONTENTS = ["a", "a", "b", "b", "b", "c", "d", "d"]

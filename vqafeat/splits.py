@@ -69,8 +69,6 @@ def _cuts(count: int, ratio: str, rounding: Rounding) -> tuple[int, int]:
     Source: VSFA.py rounds (1 - test - validation)·N and (1 - test)·N up in floating point, so that
     0.6000000000000001 · 1200 gives 721; MDTVSFA and TCSVT-2022-BVQA take int().
     """
-    if rounding not in ("ceil", "int"):
-        raise ArgumentError(f"rounding '{rounding}' is not allowed; use 'ceil' or 'int'.")
     rounded: Callable[[float], int] = math.ceil if rounding == "ceil" else int
     _, validation, test = (share / 100 for share in parse_ratio(ratio))
     second = rounded((1 - test) * count)
@@ -158,45 +156,41 @@ def _cut(order: Sequence[int], ratio: str, rounding: Rounding) -> Split:
     return Split(*(tuple(sorted(part)) for part in parts))
 
 
-@dataclass(frozen=True)
-class SplitRequest:
-    """The options of all protocols; the split of `run`, counted from 0, has the seed `seed` + `run`."""
-
-    run: int = 0
-    seed: int = 0
-    ratio: str = DEFAULT_RATIO
-    rounding: Rounding = "int"
-    test_part: str = "test"
-    validation_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.run < 0 or self.seed < 0:
-            raise ArgumentError(f"run {self.run} and seed {self.seed} must be 0 or more.")
-        parse_ratio(self.ratio)
-
-
 SPLIT_PROTOCOLS = dict.fromkeys(("video", "content", "stored", "official"))
 
 
-def make_split(dataset: Dataset, protocol: str, request: SplitRequest) -> Split:
-    """Return one split of a data set by the name of its protocol: video, content, stored or official."""
+def make_split(
+    dataset: Dataset,
+    protocol: str,
+    run: int = 0,
+    *,
+    seed: int = 0,
+    ratio: str = DEFAULT_RATIO,
+    rounding: Rounding = "int",
+    test_part: str = "test",
+    validation_share: float = 0.0,
+) -> Split:
+    """Return one split of a data set by the name of its protocol: video, content, stored or official.
+
+    The split of `run`, counted from 0, has the seed `seed` + `run`.
+    """
     named("split protocol", protocol, SPLIT_PROTOCOLS)
     names = [video.name for video in dataset.videos]
-    seed, rule = request.seed + request.run, (request.ratio, request.rounding)
+    seed, rule = seed + run, (ratio, rounding)
     if protocol == "video":
         return video_split(names, seed, *rule)
     if protocol == "content":
         return content_split([video.content for video in dataset.videos], seed, *rule)
     if protocol == "official":
         parts = [video.split for video in dataset.videos]
-        return official_split(parts, names, seed, request.test_part, request.validation_share)
+        return official_split(parts, names, seed, test_part, validation_share)
     if dataset.stored_permutations is None:
         raise DatasetError(
             f"data set '{dataset.name}' has no stored permutations in its label list '{dataset.label_list}'; "
             "read the labels from the released *info.mat with --labels, or use the protocol 'video' or "
             "'content'."
         )
-    return stored_split(dataset.stored_permutations, request.run, *rule)
+    return stored_split(dataset.stored_permutations, run, *rule)
 
 
 def shared_contents(split: Split, contents: Sequence[str]) -> tuple[str, ...]:

@@ -90,13 +90,7 @@ def provide_cache_folders() -> None:
 
 def anonymous_file(size: int, name: str) -> int:
     """Return a descriptor of unnamed memory, which is freed with the last process that holds it."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create(name)
-    else:
-        import tempfile
-
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
+    descriptor = os.memfd_create(name)
     os.ftruncate(descriptor, size)
     return descriptor
 
@@ -134,8 +128,6 @@ def process_context(preloaded: Sequence[str]) -> "BaseContext":
     """Return a context that never forks this process: a fork after PyTorch's threads were used can hang."""
     import multiprocessing
 
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preloaded))  # imported once, for all new processes
     return context

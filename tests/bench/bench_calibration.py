@@ -29,7 +29,7 @@ from vqafeat.extraction.pipeline import Resources
 from vqafeat.heads import HEADS
 from vqafeat.metrics import fit_logistic
 from vqafeat.paper_tables.sources import DemoShare
-from vqafeat.splits import SplitRequest, make_split
+from vqafeat.splits import make_split
 from vqafeat.store import FeatureStore
 from vqafeat.training.config import FitConfig, is_gradient_based
 from vqafeat.training.fit import fit
@@ -66,9 +66,7 @@ def tested(
 ) -> list[Prediction]:
     """Fit a head and return what it says of its test videos."""
     (feature_set,) = store.feature_sets()
-    splits = [
-        make_split(store.dataset, "content", SplitRequest(run, ratio=RATIOS[name])) for run in range(SPLITS)
-    ]
+    splits = [make_split(store.dataset, "content", run, ratio=RATIOS[name]) for run in range(SPLITS)]
     changes = overrides if is_gradient_based(head) else {}
     source: Any = store
     options: dict[str, Any] = {}

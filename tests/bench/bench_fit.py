@@ -13,7 +13,7 @@ from typing import Any
 from measuring import print_row, start_table
 
 from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
-from vqafeat.splits import SplitRequest, make_split
+from vqafeat.splits import make_split
 from vqafeat.statistics import compare
 from vqafeat.store import FeatureStore
 from vqafeat.training.config import FitConfig
@@ -48,7 +48,7 @@ def main() -> None:
         dataset = vsfa_dataset(FEATURES, "konvid58")
         store = FeatureStore.create(Path(folder) / "konvid58.zarr", dataset)
         import_vsfa(FEATURES, dataset, store)
-        splits = [make_split(store.dataset, "content", SplitRequest(run)) for run in range(SPLITS)]
+        splits = [make_split(store.dataset, "content", run) for run in range(SPLITS)]
         for group in sys.argv[1:] or GROUPS:
             start_table(group, "test SROCC, mean ± deviation (median)", "seconds")
             series = {}

@@ -22,7 +22,7 @@ import numpy as np
 from bench_calibration import DATA, konvid58
 from measuring import start_table
 
-from vqafeat.splits import SplitRequest, make_split
+from vqafeat.splits import make_split
 from vqafeat.store import FeatureStore
 from vqafeat.training.config import FitConfig, is_gradient_based
 from vqafeat.training.fit import fit
@@ -57,7 +57,7 @@ class Fits:
     def line(self, head: str, recipe: str, changes: dict[str, Any]) -> str:
         """Fit a candidate and return its row of the table."""
         (feature_set,) = self.store.feature_sets()
-        splits = [make_split(self.store.dataset, "content", SplitRequest(run)) for run in range(self.splits)]
+        splits = [make_split(self.store.dataset, "content", run) for run in range(self.splits)]
         overrides = changes if is_gradient_based(head) else {}
         with tempfile.TemporaryDirectory() as folder:
             config = FitConfig(feature_set, head, recipe=recipe, overrides=overrides)

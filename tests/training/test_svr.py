@@ -23,7 +23,7 @@ from vqafeat.evaluation.evaluate import evaluate
 from vqafeat.evaluation.model import Model
 from vqafeat.extraction.importers import read_matrix
 from vqafeat.heads.base import build_head
-from vqafeat.splits import Split, SplitRequest, make_split
+from vqafeat.splits import Split, make_split
 from vqafeat.store.features import FeatureDataset
 from vqafeat.training.batching import Batcher
 from vqafeat.training.checkpoint import TrainingResult
@@ -261,7 +261,7 @@ def sroccs(sequences: FeatureDataset, splits: list[Split], **options: float) -> 
 @pytest.mark.slow
 def test_train_svr__gives_the_known_figure_of_cvd2014(shared_data: Path) -> None:
     dataset, sequences = published(shared_data, "CVD2014_ResNet-50_feature.mat", "cvd2014", "CVD2014info.mat")
-    result = sroccs(sequences, [make_split(dataset, "stored", SplitRequest(run)) for run in range(100)])
+    result = sroccs(sequences, [make_split(dataset, "stored", run) for run in range(100)])
     assert np.mean(result) == pytest.approx(0.842, abs=0.005)
     assert 0.84 < np.median(result) < 0.855
 

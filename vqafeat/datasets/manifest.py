@@ -12,7 +12,6 @@ class_pattern                                 its group is the content class, se
 
 import re
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +20,7 @@ from pydantic import PlainValidator
 
 from vqafeat.datasets.dataset import FileRules, RawGeometry, SplitName, check_pattern
 from vqafeat.datasets.label_readers import LABEL_READERS, NoOptions
-from vqafeat.errors import DatasetError, UnknownNameError
+from vqafeat.errors import DatasetError, UnknownNameError, suggestion
 from vqafeat.io import read_toml
 from vqafeat.schema import NonEmpty, Texts, parse, refuse_unknown
 
@@ -144,10 +143,8 @@ def load_manifest(name_or_path: str) -> Manifest:
     """Return a shipped manifest by its name, or a user's by the path of its .toml."""
     path = Path(name_or_path)
     if path.suffix.lower() != ".toml":
-        names = manifest_names()
-        if name_or_path not in names:
-            near = get_close_matches(name_or_path.lower(), names, n=3, cutoff=0.4)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(names)}."
+        if name_or_path not in (names := manifest_names()):
+            hint = suggestion(name_or_path.lower(), names)
             own = "For your own, give the path of a .csv (video,mos[,content,split]) or of a .toml manifest."
             raise UnknownNameError(f"unknown data set '{name_or_path}': {hint} {own}")
         path = manifest_folder() / f"{name_or_path}.toml"

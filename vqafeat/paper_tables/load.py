@@ -7,14 +7,13 @@ are the values of a `TableFit` and of `_Shown`, and the options of a kind of cel
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import backbone_names
-from vqafeat.errors import ArgumentError, DatasetError, UnknownNameError, VqafeatError
+from vqafeat.errors import ArgumentError, DatasetError, UnknownNameError, VqafeatError, suggestion
 from vqafeat.io import read_toml
 from vqafeat.paper_tables import TABLES_FOLDER, table_names
 from vqafeat.paper_tables.cells import CELL_TYPES
@@ -76,8 +75,7 @@ def load_table(name_or_path: str, **changes: str | None) -> PaperTable:
     """
     is_path = name_or_path.lower().endswith(".toml")
     if not is_path and name_or_path not in table_names():
-        near = get_close_matches(name_or_path.lower(), table_names(), n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else "`vqafeat list tables` names them."
+        hint = suggestion(name_or_path.lower(), table_names())
         raise UnknownNameError(f"unknown table '{name_or_path}': {hint} Give your own by its .toml file.")
     path = Path(name_or_path) if is_path else TABLES_FOLDER / f"{name_or_path}.toml"
     given = {key: value for key, value in changes.items() if value is not None}

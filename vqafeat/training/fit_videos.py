@@ -7,7 +7,7 @@ from typing import Any
 
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, TrainingError
-from vqafeat.splits import PARTS, Split, SplitRequest, leakage, make_split, shared_contents
+from vqafeat.splits import PARTS, Split, leakage, make_split, shared_contents
 from vqafeat.store.features import FeatureDataset, FeatureReader, complete_rows, load_features
 from vqafeat.training.config import FitConfig
 from vqafeat.training.joint_store import joint_splits
@@ -26,10 +26,10 @@ class DrawnSplits:
 
 def draw_splits(datasets: Sequence[Dataset], config: FitConfig) -> DrawnSplits:
     """Draw the splits of the data sets of a fit."""
-    rounding = config.resolved_recipe.split_rounding
-    request = SplitRequest(0, config.seed, config.ratio, rounding, config.test_part, config.validation_share)  # type: ignore[arg-type]
+    options = {name: getattr(config, name) for name in ("seed", "ratio", "test_part", "validation_share")}
+    options["rounding"] = config.resolved_recipe.split_rounding
     splits = [
-        [make_split(dataset, config.protocol, replace(request, run=run)) for run in range(config.splits)]
+        [make_split(dataset, config.protocol, run, **options) for run in range(config.splits)]
         for dataset in datasets
     ]
     leaks = [
