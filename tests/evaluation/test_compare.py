@@ -20,10 +20,10 @@ from vqafeat.io import json_text, write_csv
 from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.metrics import fit_logistic
 from vqafeat.splits import Split
-from vqafeat.training.predictions import read_predictions, summarise
+from vqafeat.training.predictions import summarise
 from vqafeat.training.results import EVERY_MEASURE
 from vqafeat.training.run import Run
-from vqafeat.training.run_config import RunConfig, TrainingDataset
+from vqafeat.training.run_config import TrainingDataset
 
 Scores = dict[tuple[int, int], float]
 Measure = Callable[[np.ndarray, np.ndarray], float]
@@ -39,9 +39,9 @@ def values_of(folder: Path, measure: str) -> list[float]:
 
 def measured(folder: Path) -> Path:
     """Write metrics.json as a fit does, from the predictions of a run folder."""
-    config = RunConfig.from_dict(json.loads((folder / "config.json").read_text()), "the test")
-    names = [one.name for one in config.datasets]
-    summary = summarise(read_predictions(folder, config), config.splits, config.mapping, (), names)
+    run = Run(folder)
+    config = run.config
+    summary = summarise(run.predictions, config.splits, config.mapping, (), config.dataset_names)
     (folder / "metrics.json").write_text(json_text(summary.as_dict()))
     return folder
 

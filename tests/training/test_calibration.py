@@ -17,16 +17,8 @@ from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.evaluation.evaluate import evaluate
 from vqafeat.evaluation.model import Model
 from vqafeat.splits import Split
-from vqafeat.training.predictions import (
-    Calibration,
-    _left_out_scores,
-    fit_calibration,
-    load_calibrations,
-    read_metrics,
-    read_predictions,
-)
-from vqafeat.training.results import CONFIG, read_json
-from vqafeat.training.run_config import RunConfig
+from vqafeat.training.predictions import Calibration, _left_out_scores, fit_calibration
+from vqafeat.training.run import Run
 
 RANGE = (1.0, 5.0)
 
@@ -145,13 +137,9 @@ class TestRun:
     def run(self, make_store: MakeStore, tmp_path: Path) -> Path:
         return small_fit(make_store(), tmp_path / "run").path
 
-    @staticmethod
-    def config(folder: Path) -> RunConfig:
-        return RunConfig.from_dict(read_json(folder / CONFIG), "run")
-
     def test_fit__calibrates_on_the_validation_part_or_else_on_training(self, run: Path) -> None:
-        (fitted,) = load_calibrations(run, self.config(run)) or ((),)
-        rows = read_predictions(run, self.config(run))
+        (fitted,) = Run(run).calibrations or ((),)
+        rows = Run(run).predictions
         for split, part in enumerate(("validation", "train")):
             own = [row for row in rows if (row.split, row.part) == (split, part)]
             expected = fit_calibration(
@@ -177,10 +165,10 @@ class TestRun:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-        assert load_calibrations(second, first.config) == load_calibrations(first.path, first.config)
+        assert Run(second).calibrations == Run(first.path).calibrations
 
     def test_predictions__hold_the_output_of_the_head_and_its_score(self, run: Path) -> None:
-        (calibrations,) = load_calibrations(run, self.config(run)) or ((),)
+        (calibrations,) = Run(run).calibrations or ((),)
         for row in table_of(run):
             assert float(row["score"]) == pytest.approx(
                 float(calibrations[int(row["split"])].scores(float(row["prediction"])))
@@ -188,11 +176,7 @@ class TestRun:
             assert -1 <= float(row["score"]) <= 5
 
     def test_model__scores_as_the_run_did(self, run: Path) -> None:
-        rows = {
-            (row.split, row.video): row
-            for row in read_predictions(run, self.config(run))
-            if row.part == "test"
-        }
+        rows = {(row.split, row.video): row for row in Run(run).predictions if row.part == "test"}
         calibrated, plain = Model.load(run), Model.load(run, calibrated=False)
         row = rows[0, "clip,17.mp4"]
         assert calibrated.score(tiny_features(17), 0) == pytest.approx(row.score, abs=1e-5)
@@ -202,11 +186,7 @@ class TestRun:
 
     def test_evaluate__gives_the_same_scores_and_error(self, run: Path, make_store: MakeStore) -> None:
         fitted = evaluate(run, make_store())
-        expected = {
-            (row.split, row.video): row.score
-            for row in read_predictions(run, self.config(run))
-            if row.part == "test"
-        }
+        expected = {(row.split, row.video): row.score for row in Run(run).predictions if row.part == "test"}
         assert {(row.split, row.video): row.score for row in fitted.predictions} == pytest.approx(
             expected, abs=1e-5
         )
@@ -217,8 +197,8 @@ class TestRun:
             [np.sqrt(np.mean(np.square(own))) for own in errors]
         )
 
-    def test_load_calibrations__fits_them_from_the_predictions_of_old_runs(self, run: Path) -> None:
-        expected, summary = load_calibrations(run, self.config(run)), read_metrics(run, self.config(run))
+    def test_calibrations__fits_them_from_the_predictions_of_old_runs(self, run: Path) -> None:
+        expected, summary = Run(run).calibrations, Run(run).metrics
         (run / "calibration.json").unlink()
         table = [line.rsplit(",", 1)[0] for line in (run / "predictions.csv").read_text().splitlines()]
         (run / "predictions.csv").write_text("\n".join(table) + "\n")
@@ -229,8 +209,8 @@ class TestRun:
             if not key.endswith(("_plain", "_calibrated")) and key != "few_videos"
         }
         (run / "metrics.json").write_text(json.dumps(old))
-        assert load_calibrations(run, self.config(run)) == expected
-        assert read_metrics(run, self.config(run)).as_dict() == summary.as_dict()
+        assert Run(run).calibrations == expected
+        assert Run(run).metrics.as_dict() == summary.as_dict()
 
     def test_fit__an_overwritten_run_leaves_nothing_behind(self, run: Path, make_store: MakeStore) -> None:
         before = (run / "training-features.safetensors").read_bytes()
@@ -239,7 +219,7 @@ class TestRun:
         assert not (run / "training-features.safetensors").exists()
         assert before
 
-    def test_load_calibrations__refuses_a_damaged_file(self, run: Path) -> None:
+    def test_calibrations__refuses_a_damaged_file(self, run: Path) -> None:
         (run / "calibration.json").write_text(json.dumps({"tiny": [{"slope": 1}]}))
         with pytest.raises(
             WeightsError, match=r"calibration\.json' is damaged, run `vqafeat fit` again: tiny"
@@ -261,17 +241,16 @@ def test_fit__brings_back_a_head_far_off_the_label_scale(make_store: MakeStore, 
 
 
 @pytest.mark.parametrize("head", ["sub-gru", "svr", "mdtvsfa", "no-time"])
-def test_load_calibrations__runs_of_version_1_keep_their_figures(shared_data: Path, head: str) -> None:
+def test_calibrations__runs_of_version_1_keep_their_figures(shared_data: Path, head: str) -> None:
     folder = shared_data / "v1" / "runs" / head
     if not folder.is_dir():
         pytest.skip(f"runs of version 1 are absent: {folder}")
-    config = RunConfig.from_dict(read_json(folder / CONFIG), "run")
-    summary = read_metrics(folder, config)
+    summary = Run(folder).metrics
     recorded = json.loads((shared_data / "v1" / f"eval-{head}.json").read_text())
     for name in ("srocc", "krocc", "plcc", "rmse"):
         assert getattr(summary, name).mean == pytest.approx(recorded[name], rel=1e-6)
-    low, high = config.datasets[0].mos_range
-    rows = read_predictions(folder, config)
+    low, high = Run(folder).config.datasets[0].mos_range
+    rows = Run(folder).predictions
     assert all(low <= row.score <= high for row in rows)
     assert summary.rmse_calibrated.mean <= summary.rmse_plain.mean
 

@@ -31,8 +31,6 @@ from vqafeat.schema import parse
 from vqafeat.training.joint_store import dataset_number, strip_dataset_prefix
 from vqafeat.training.results import (
     CALIBRATION,
-    METRICS,
-    PLAIN_MEASURES,
     PREDICTIONS,
     MetricsSummary,
     numbered_notes,
@@ -179,12 +177,6 @@ def write_predictions(folder: Path, predictions: Sequence[Prediction]) -> None:
     write_csv(folder / PREDICTIONS, columns, [tuple(vars(row).values()) for row in predictions])
 
 
-def read_predictions(folder: Path, config: RunConfig) -> tuple[Prediction, ...]:
-    """Return the table of a run folder; scores that an earlier version did not write are computed."""
-    rows = read_rows(folder)
-    return with_scores(rows, config, read_calibrations(folder, config) or fit_calibrations(rows, config))
-
-
 def read_rows(folder: Path) -> list[Prediction]:
     """Return the table of a run folder without calibrated scores."""
     path = folder / PREDICTIONS
@@ -232,14 +224,6 @@ def with_scores(
     return tuple(replace(row, score=score(row)) for row in predictions)
 
 
-def load_calibrations(folder: Path, config: RunConfig) -> Calibrations | None:
-    """Return a run folder's calibrations, from predictions if none are stored; an imported head has none."""
-    stored = read_calibrations(folder, config)
-    if stored is not None or not (folder / PREDICTIONS).is_file():
-        return stored
-    return fit_calibrations(read_rows(folder), config)
-
-
 def summarise(
     predictions: Sequence[Prediction],
     splits: int,
@@ -258,20 +242,6 @@ def summarise(
     rows = {name: [row for row in tested if strip_dataset_prefix([row.video], name)] for name in datasets}
     summaries = {name: _measured(own, splits, mapping, (), fewest) for name, own in rows.items()}
     return MetricsSummary.weighted(summaries, notes)
-
-
-def read_metrics(folder: Path, config: RunConfig) -> MetricsSummary:
-    """Return the metrics of a finished run; those missing from an earlier version follow from predictions."""
-    values = read_json(folder / METRICS)
-    with reading(folder / METRICS):
-        summary = MetricsSummary.from_dict(values)
-    complete = not summary.n or all(name in values for name in PLAIN_MEASURES)
-    if complete or not (folder / PREDICTIONS).is_file():
-        return summary
-    rows = read_predictions(folder, config)
-    if not all(isfinite(row.prediction) for row in rows if row.part == "test"):
-        return summary
-    return summary.with_plain(summarise(rows, config.splits, config.mapping, (), config.dataset_names))
 
 
 def _measured(

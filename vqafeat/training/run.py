@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ from vqafeat.training.joint_store import dataset_number
 from vqafeat.training.predictions import (
     Calibrations,
     Prediction,
-    load_calibrations,
-    read_metrics,
-    read_predictions,
+    fit_calibrations,
+    read_calibrations,
+    read_rows,
+    summarise,
+    with_scores,
 )
 from vqafeat.training.results import (
     CALIBRATION,
     CONFIG,
     FINAL,
     METRICS,
+    PLAIN_MEASURES,
     PREDICTIONS,
     SPLITS,
     STATE,
@@ -32,6 +36,7 @@ from vqafeat.training.results import (
     WEIGHTS,
     MetricsSummary,
     read_json,
+    reading,
 )
 from vqafeat.training.run_config import RunConfig
 
@@ -102,18 +107,31 @@ class Run:
 
     @cached_property
     def metrics(self) -> MetricsSummary:
-        """Metrics of the test parts."""
-        return read_metrics(self.path, self.config)
+        """Metrics of the test parts; those that an earlier version did not write follow from predictions."""
+        values, config = read_json(self.path / METRICS), self.config
+        with reading(self.path / METRICS):
+            summary = MetricsSummary.from_dict(values)
+        complete = not summary.n or all(name in values for name in PLAIN_MEASURES)
+        if complete or not (self.path / PREDICTIONS).is_file():
+            return summary
+        if not all(isfinite(row.prediction) for row in self.predictions if row.part == "test"):
+            return summary
+        names = config.dataset_names
+        return summary.with_plain(summarise(self.predictions, config.splits, config.mapping, (), names))
 
     @cached_property
     def predictions(self) -> tuple[Prediction, ...]:
         """Predictions for all parts of all splits; `vars(prediction)` gives the row of a data frame."""
-        return read_predictions(self.path, self.config)
+        rows = read_rows(self.path)
+        return with_scores(rows, self.config, self.calibrations or ())
 
     @cached_property
     def calibrations(self) -> Calibrations | None:
-        """The calibration of each data set and split; None for an imported head."""
-        return load_calibrations(self.path, self.config)
+        """The calibration of each data set and split, fitted if none is stored; None for an imported head."""
+        stored = read_calibrations(self.path, self.config)
+        if stored is not None or not (self.path / PREDICTIONS).is_file():
+            return stored
+        return fit_calibrations(read_rows(self.path), self.config)
 
     @cached_property
     def splits(self) -> list[dict[str, list[str]]]:
