@@ -30,13 +30,12 @@ from vqafeat.training.run import Run
 
 @CELL_TYPES.register("fit")
 @dataclass(frozen=True)
-class FitCell(CellType):
+class _FitCell(CellType):
     """A head on its splits; of several data sets, on `member`, or the average weighted by test videos."""
 
     member: str = ""
 
     def measured(self, task: Task) -> Measured:
-        """Return the measure over the splits."""
         datasets = task.request.datasets
         if self.member and (self.member not in datasets or len(datasets) < 2):
             known = ", ".join(datasets)
@@ -56,42 +55,38 @@ def _evaluated(task: Task, run: Run, source: FeatureReader, part: str | None = N
 
 @CELL_TYPES.register("cross")
 @dataclass(frozen=True)
-class CrossCell(CellType):
+class _CrossCell(CellType):
     """A head measured on all videos of another data set, `test`."""
 
     test: NonEmpty[str]
 
     def requests(self, request: TableFit) -> tuple[TableFit, ...]:
-        """Return the fit, and the same fit on the other data set."""
         return request, request.changed({"datasets": self.test})
 
     def measured(self, task: Task) -> Measured:
-        """Return the measure of all heads on the other data set."""
         run = task.fits.fit(task.request, [self.test])
         return _evaluated(task, run, task.fits.sources(task.request, [self.test])[-1])
 
 
 @CELL_TYPES.register("part")
 @dataclass(frozen=True)
-class PartCell(CellType):
+class _PartCell(CellType):
     """A head measured on all videos of the official part `name`."""
 
     name: SplitName
 
     def measured(self, task: Task) -> Measured:
-        """Return the measure of all heads on the part."""
         run = task.fits.fit(task.request)
         return _evaluated(task, run, task.fits.joined(task.request), self.name)
 
 
 @dataclass(frozen=True)
-class PairedRuns(CellType):
+class _PairedRuns(CellType):
     """Base class of cells that compare a run with one that differs in the values `against`."""
 
     against: NonEmpty[Mapping[str, Any]]
 
     def requests(self, request: TableFit) -> tuple[TableFit, ...]:
-        """Return both fits."""
         return request, request.changed(self.against)
 
     def tested(self, task: Task, measure: str, test: str) -> tuple[PairedTest, tuple[Path, ...]]:
@@ -103,7 +98,7 @@ class PairedRuns(CellType):
 
 @CELL_TYPES.register("paired")
 @dataclass(frozen=True)
-class PairedCell(PairedRuns):
+class _PairedCell(_PairedRuns):
     """The p of a paired test of the measure `of` over the splits (Fang et al., section V-C)."""
 
     measures = ("p",)
@@ -116,31 +111,28 @@ class PairedCell(PairedRuns):
             raise ArgumentError(f"of is '{self.of}'; it has to be one of {', '.join(EVERY_MEASURE)}.")
 
     def measured(self, task: Task) -> Measured:
-        """Return the p of the test."""
         tested, runs = self.tested(task, self.of, self.test)
         return Measured(Summary.of([tested.p]), runs=runs, notes=(tested.note,) if tested.note else ())
 
 
 @CELL_TYPES.register("difference")
 @dataclass(frozen=True)
-class DifferenceCell(PairedRuns):
+class _DifferenceCell(_PairedRuns):
     """The mean difference from another run over the splits."""
 
     def measured(self, task: Task) -> Measured:
-        """Return the mean difference."""
         tested, runs = self.tested(task, task.measure, "t")
         return Measured(Summary.of([tested.mean_difference]), runs=runs)
 
 
 @CELL_TYPES.register("improvement")
 @dataclass(frozen=True)
-class ImprovementCell(PairedRuns):
+class _ImprovementCell(_PairedRuns):
     """How far the SROCC of the run `against` is above the cell's own, in percent of it (A2INet, table 5)."""
 
     measures = ("gain",)
 
     def measured(self, task: Task) -> Measured:
-        """Return the relative difference of the medians over the splits."""
         runs = [task.fits.fit(request) for request in self.requests(task.request)]
         own, other = (run.metrics.srocc.median for run in runs)
         gain = 100 * (other / own - 1) if own else nan
@@ -149,7 +141,7 @@ class ImprovementCell(PairedRuns):
 
 @CELL_TYPES.register("ensemble")
 @dataclass(frozen=True)
-class EnsembleCell(CellType):
+class _EnsembleCell(CellType):
     """The blended scores of a run and of one that differs in the values `second`, or the κ of these."""
 
     measures = (*EVERY_MEASURE, "kappa")
@@ -157,11 +149,9 @@ class EnsembleCell(CellType):
     second: NonEmpty[Mapping[str, Any]]
 
     def requests(self, request: TableFit) -> tuple[TableFit, ...]:
-        """Return both fits."""
         return request, request.changed(self.second)
 
     def measured(self, task: Task) -> Measured:
-        """Return the measure of the scores, blended with each split's κ."""
         first, second = (task.fits.fit(request) for request in self.requests(task.request))
         blend = ensemble(first.path, second.path, mapping=task.request.mapping)
         kappas, runs = ", ".join(f"{kappa:.2f}" for kappa in blend.kappas), (first.path, second.path)
@@ -173,13 +163,12 @@ class EnsembleCell(CellType):
 
 @CELL_TYPES.register("weighted")
 @dataclass(frozen=True)
-class WeightedCell(CellType):
+class _WeightedCell(CellType):
     """The average of the other cells of the row, weighted by their videos (Li et al., table III)."""
 
     reads_features = False
 
     def measured(self, task: Task) -> Measured:
-        """Return the average of the statistics that the other cells show."""
         return average(task.peers)
 
 
@@ -292,7 +281,7 @@ def _on_line(value: float, line: tuple[float, float]) -> float:
 
 @CELL_TYPES.register("curve")
 @dataclass(frozen=True)
-class CurveCell(CellType):
+class _CurveCell(CellType):
     """A value for each frame of a video, which a figure draws as a curve (A2INet, figure 1(b)).
 
     The entropy is that of the channels' shares in a frame's mean activations, in bits. The score is of the
@@ -306,7 +295,6 @@ class CurveCell(CellType):
     rank: PositiveInt = 1  # 1 for the highest or lowest itself, 2 for the next
 
     def measured(self, task: Task) -> Measured:
-        """Return the values of all frames."""
         source, fit = task.fits.joined(task.request), task.fits.stores.adapt(task.request)
         complete, videos = source.complete_videos(fit.features), source.dataset.videos
         first = draw_splits(source.datasets, fit.config).splits[0]
