@@ -79,7 +79,7 @@ _FEWEST_CONTENTS = 3
 AGAIN = "-again"
 
 
-class _DemoShare:
+class DemoShare:
     """A `FeatureReader` of one of `parts` shares of a store's contents, with official parts.
 
     Its feature set takes the place of all others, and has a second name for fusion.
@@ -99,16 +99,20 @@ class _DemoShare:
         self.member_numbers = np.zeros(len(self.dataset.videos), dtype=np.intp)
 
     def feature_sets(self) -> list[str]:
+        """Return both names of the feature set."""
         return [self.feature_set, self.feature_set + AGAIN]
 
     def identity(self, feature_set: str) -> FeatureSetIdentity:
+        """Return what the numbers of the feature set depend on."""
         return self.store.identity(feature_set.removesuffix(AGAIN))
 
     def complete_videos(self, feature_set: str) -> list[str]:
+        """Return the videos whose features are stored completely."""
         names = {video.name for video in self.dataset.videos}
         return [name for name in self.store.complete_videos(feature_set.removesuffix(AGAIN)) if name in names]
 
     def read(self, feature_set: str, video: str) -> VideoFeatures:
+        """Return the features of a video."""
         return self.store.read(feature_set.removesuffix(AGAIN), video)
 
 
@@ -148,7 +152,7 @@ class DemoStores(FeatureStores):
     def sources(self, datasets: Sequence[str]) -> list[FeatureReader]:
         """Return one share of the contents for each data set."""
         parts = len(datasets)
-        return [_DemoShare(self._store, self._feature_set, part, parts) for part in range(parts)]
+        return [DemoShare(self._store, self._feature_set, part, parts) for part in range(parts)]
 
     def adapt(self, request: TableFit) -> TableFit:
         """Return the fit with the one feature set, few splits and few epochs."""
