@@ -20,7 +20,6 @@ from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.training.config import FitConfig
 from vqafeat.training.fit import fit
-from vqafeat.training.fit_videos import DrawnSplits
 from vqafeat.training.predictions import (
     Prediction,
     fit_calibrations,
@@ -69,7 +68,7 @@ def fitted_run(folder: Path, name: str = "fitted", epochs: int = 2) -> tuple[Pat
         store.write_features("tiny", video.name, VideoFeatures(values, frames), f"{number:064}")
     run = folder / "runs" / name
     config = FitConfig("tiny", "no-time", overrides={"epochs": epochs})
-    fit(FeatureStore.open(store.path), config, run, splits=DrawnSplits(tuple(SPLITS), "by hand"))
+    fit(FeatureStore.open(store.path), config, run, splits=SPLITS)
     return run, folder / "features"
 
 

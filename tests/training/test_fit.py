@@ -36,7 +36,6 @@ from vqafeat.store.features import load_features
 from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.training.batching import Batcher
 from vqafeat.training.checkpoint import EpochRecord
-from vqafeat.training.fit_videos import DrawnSplits
 from vqafeat.training.parallel import split_seed
 from vqafeat.training.run import Run
 
@@ -89,7 +88,7 @@ def test_fit__metrics_follow_from_the_predictions(make_store: MakeStore, tmp_pat
 
 def test_fit__records_its_configuration(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
-    run = small_fit(store, tmp_path / "run", splits=DrawnSplits(tuple(SPLITS), "by hand"))
+    run = small_fit(store, tmp_path / "run", splits=SPLITS)
     config = json.loads((run.path / "config.json").read_text())
     assert (
         config["head"],

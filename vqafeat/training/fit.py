@@ -29,7 +29,7 @@ from vqafeat.store.features import (
 from vqafeat.system import device_named
 from vqafeat.training.checkpoint import SplitResult
 from vqafeat.training.config import SELECTIONS, FitConfig, is_gradient_based
-from vqafeat.training.fit_videos import DrawnSplits, FitVideos, draw_splits
+from vqafeat.training.fit_videos import FitVideos
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.joint_store import JOINT
 from vqafeat.training.parallel import FitJob, build_head_on_meta, run_fit, split_seed
@@ -60,7 +60,7 @@ def fit(
     config: FitConfig,
     out: str | Path,
     *,
-    splits: DrawnSplits | Sequence[Split] | None = None,
+    splits: Sequence[Split] | None = None,
     final: bool = False,
     jobs: int = 1,
     device: str = "cpu",
@@ -103,7 +103,6 @@ def fit(
         devices = (cluster.device_name,)
     if tensorboard:
         check_event_files(config)
-    splits = draw_splits(store.datasets, config) if splits is None else splits
     videos = FitVideos.of_splits(store, config, splits)
     all_videos = FitVideos.of_final_head(store, config) if final else None
     _check_start(config, videos, *([all_videos] if all_videos else []))
@@ -148,7 +147,7 @@ def _fit_splits(
     in_memory = is_gradient_based(config.head)
     data = to_shared_memory(videos.data, memory_bytes) if in_memory else videos.data
     job = FitJob(store, config, videos.rows, devices, run.path)
-    epochs = videos.draw.epochs or config.epochs
+    epochs = videos.epochs or config.epochs
     events = EventFiles(run.path / TENSORBOARD, epochs, progress) if tensorboard else None
     results = run_fit(data, tasks, job, jobs, cluster, events or progress)
     if events is not None:
@@ -192,7 +191,7 @@ def _tasks(store: FeatureReader, config: FitConfig, videos: FitVideos) -> list[S
     for number, split in enumerate(videos.splits):
         trained = [videos.rows[row] for row in split.train]
         scalings = fit_label_scaling(scale, names, numbers, mos, trained)
-        seed, epochs = split_seed(config.seed, number), videos.draw.epochs
+        seed, epochs = split_seed(config.seed, number), videos.epochs
         tasks.append(SplitTask(number, split, seed, tuple(scalings), epochs))
     return tasks
 
@@ -223,7 +222,7 @@ def _run_config(
         identities={name: store.identity(name).as_dict() for name in split_feature_sets(config.features)},
         channels=videos.data.channels,
         datasets=datasets,
-        split_kind=videos.draw.words,
+        split_kind=videos.words,
         mapping=config.mapping,
         origin="vqafeat fit",
         versions={**software_versions(), **_plugin_sources(config)},

@@ -15,17 +15,8 @@ from vqafeat.training.joint_store import joint_splits
 _FEWEST_TO_MEASURE = 2
 
 
-@dataclass(frozen=True)
-class DrawnSplits:
-    """Splits, and how they were drawn, in words; `epochs` is where their training stops, see `SplitTask`."""
-
-    splits: tuple[Split, ...]
-    words: str = "given"
-    epochs: int | None = None
-
-
-def draw_splits(datasets: Sequence[Dataset], config: FitConfig) -> DrawnSplits:
-    """Draw the splits of the data sets of a fit."""
+def draw_splits(datasets: Sequence[Dataset], config: FitConfig) -> tuple[list[Split], str]:
+    """Return the splits of the data sets of a fit, and how they are drawn, in words."""
     options = {name: getattr(config, name) for name in ("seed", "ratio", "test_part", "validation_share")}
     options["rounding"] = config.resolved_recipe.split_rounding
     splits = [
@@ -47,49 +38,53 @@ def draw_splits(datasets: Sequence[Dataset], config: FitConfig) -> DrawnSplits:
         "stored": config.ratio,
     }.get(config.protocol, f"{config.ratio}, seed {config.seed}")
     joined = joint_splits(splits, [len(dataset.videos) for dataset in datasets])
-    return DrawnSplits(tuple(joined), f"{config.protocol}, {how}; {leak}")
+    return joined, f"{config.protocol}, {how}; {leak}"
 
 
 @dataclass(frozen=True, eq=False)
 class FitVideos:
-    """The videos that a fit uses: rows in the store, features, splits, and the names of skipped videos."""
+    """The videos that a fit uses.
+
+    Attributes:
+        rows: positions of the videos in the store.
+        splits: positions in `rows`.
+        words: how the splits were drawn.
+        skipped: names of the videos without features.
+        epochs: where training stops; see `SplitTask`.
+    """
 
     rows: tuple[int, ...]
     data: FeatureDataset
-    draw: DrawnSplits
+    splits: tuple[Split, ...]
+    words: str
     skipped: tuple[str, ...]
-
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """The splits, as positions in `rows`."""
-        return self.draw.splits
+    epochs: int | None = None
 
     @classmethod
     def of_splits(
-        cls, store: FeatureReader, config: FitConfig, splits: DrawnSplits | Sequence[Split]
+        cls, store: FeatureReader, config: FitConfig, splits: Sequence[Split] | None
     ) -> "FitVideos":
-        """Return the videos of the splits, with features."""
-        given = splits if isinstance(splits, DrawnSplits) else DrawnSplits(tuple(splits))
-        if not given.splits:
+        """Return the videos of the splits, with features; without splits, of those that `config` draws."""
+        splits, words = draw_splits(store.datasets, config) if splits is None else (splits, "given")
+        if not splits:
             raise ArgumentError("splits is empty; give at least one split, as with --splits 10.")
         videos = store.dataset.videos
-        required = sorted({row for split in given.splits for part in PARTS for row in getattr(split, part)})
+        required = sorted({row for split in splits for part in PARTS for row in getattr(split, part)})
         if required[-1] >= len(videos):
             raise TrainingError(
                 f"a split names video {required[-1]}, '{store.dataset.name}' has 0 to {len(videos) - 1}; use "
                 "splits of this data set."
             )
         rows, skipped = _with_features(store, config, required)
-        local = tuple(_restrict_split(split, number, rows) for number, split in enumerate(given.splits))
-        data = load_features(store, config.features, rows)
-        return cls(rows, data, replace(given, splits=local), skipped)
+        local = tuple(_restrict_split(split, number, rows) for number, split in enumerate(splits))
+        return cls(rows, load_features(store, config.features, rows), local, words, skipped)
 
     @classmethod
     def of_final_head(cls, store: FeatureReader, config: FitConfig) -> "FitVideos":
         """Return all videos of the data sets as one split that only has a training part."""
         rows, skipped = _with_features(store, config, range(len(store.dataset.videos)))
-        draw = DrawnSplits((Split(tuple(range(len(rows))), (), ()),))
-        return cls(rows, load_features(store, config.features, rows), draw, skipped)
+        splits = (Split(tuple(range(len(rows))), (), ()),)
+        return cls(rows, load_features(store, config.features, rows), splits, "", skipped)
 
     def until_median_of(self, kept_epochs: Sequence[int]) -> "FitVideos":
         """Return the videos of a final head, trained for the median of the epochs that the splits kept."""
@@ -97,13 +92,13 @@ class FitVideos:
         words = f"all {len(self.rows)} videos train one head"
         if epochs is not None:
             words += f", for {epochs} epoch(s): the median of those that {len(kept_epochs)} split(s) kept"
-        return replace(self, draw=replace(self.draw, words=words, epochs=epochs))
+        return replace(self, words=words, epochs=epochs)
 
     def named_splits(self) -> dict[str, Any]:
         """Return what the digest of the splits is of; its leak is of contents alone, as in earlier runs."""
         names, leak = self.data.names, leakage(self.splits, self.data.contents)
         splits = [{part: [names[row] for row in getattr(one, part)] for part in PARTS} for one in self.splits]
-        return {"kind": self.draw.words, "skipped": self.skipped, "leak": leak, "splits": splits}
+        return {"kind": self.words, "skipped": self.skipped, "leak": leak, "splits": splits}
 
 
 def _with_features(

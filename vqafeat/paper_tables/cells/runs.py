@@ -297,7 +297,7 @@ class _CurveCell(CellType):
     def measured(self, task: Task) -> Measured:
         source, fit = task.fits.joined(task.request), task.fits.stores.adapt(task.request)
         complete, videos = source.complete_videos(fit.features), source.dataset.videos
-        first = draw_splits(source.datasets, fit.config).splits[0]
+        (first, *_), _ = draw_splits(source.datasets, fit.config)
         test = [videos[row] for row in first.test if videos[row].name in complete]
         if self.rank > len(test):
             raise ArgumentError(f"rank is {self.rank}; the test part has {len(test)} videos with features.")
