@@ -101,7 +101,7 @@ def test_fit__records_its_configuration(make_store: MakeStore, tmp_path: Path) -
         "tiny",
         "d1",
         [-1.0, 5.0],
-        "by hand",
+        "given",
     )
     assert [line["scale"] for line in trained_on["lines"]] == [
         max(store.dataset.videos[row].mos for row in split.train) for split in SPLITS
