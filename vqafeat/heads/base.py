@@ -208,15 +208,3 @@ def options_from_text(name: str, pairs: Sequence[str]) -> dict[str, Any]:
 def build_head(name: str, channels: int, options: Mapping[str, Any] | None = None) -> Head:
     """Return an untrained head, initialised as PyTorch does by default (so does the released code)."""
     return HEADS.get(name)(channels, **head_options(name, options))
-
-
-def resolved_options(
-    head: str, options: Mapping[str, Any] | None, pooling: str, required: bool = False
-) -> dict[str, Any]:
-    """Return all options of a head, with `pooling` if it has one; `required` refuses a head without."""
-    has_pooling = "pooling" in head_options(head)
-    if required and not has_pooling:
-        able = ", ".join(name for name in HEADS if "pooling" in head_options(name))
-        message = f"pooling is '{pooling}', but head '{head}' has no temporal pooling"
-        raise ArgumentError(f"{message}; leave it out, or use a head with one: {able}.")
-    return head_options(head, {**({"pooling": pooling} if has_pooling else {}), **(options or {})})

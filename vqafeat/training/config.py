@@ -7,7 +7,7 @@ from typing import Any
 
 from vqafeat.errors import ArgumentError
 from vqafeat.heads import HEADS
-from vqafeat.heads.base import head_options, resolved_options
+from vqafeat.heads.base import head_options
 from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
 from vqafeat.registry import named
 from vqafeat.splits import SPLIT_PROTOCOLS, parse_ratio
@@ -91,8 +91,12 @@ class FitConfig:
         """All options of the head: the given ones, then those of the recipe, then its defaults."""
         recipe, known = self.resolved_recipe, head_options(self.head)
         options = {key: value for key, value in recipe.head_options.items() if key in known}
-        given = {**options, **self.options}
-        resolved = resolved_options(self.head, given, recipe.pooling, "pooling" in self.overrides)
+        if "pooling" in self.overrides and "pooling" not in known:
+            able = ", ".join(name for name in HEADS if "pooling" in head_options(name))
+            problem = f"pooling is '{recipe.pooling}', but head '{self.head}' has no temporal pooling"
+            raise ArgumentError(f"{problem}; leave it out, or use a head with one: {able}.")
+        pooling = {"pooling": recipe.pooling} if "pooling" in known else {}
+        resolved = head_options(self.head, {**pooling, **options, **self.options})
         return {
             key: value
             for key, value in resolved.items()
