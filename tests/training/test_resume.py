@@ -48,6 +48,13 @@ def test_fit__does_not_train_again_what_was_trained(
     monkeypatch.setattr(parallel, "SPLITS_PER_GROUP", 1)
     with pytest.raises(StoppedError):
         small_fit(make_store(), tmp_path / "run", splits=MORE, progress=stopping_after(5))
+    trained, train = list[int](), parallel.TRAINERS["epochs"]
+
+    def noted(data: Any, tasks: list[SplitTask], *arguments: Any) -> Any:
+        trained.extend(task.number for task in tasks)
+        return train(data, tasks, *arguments)
+
+    monkeypatch.setitem(parallel.TRAINERS, "epochs", noted)
     seen: list[tuple[int, int]] = []
     small_fit(
         make_store(),
@@ -55,7 +62,9 @@ def test_fit__does_not_train_again_what_was_trained(
         splits=MORE,
         progress=lambda split, record: seen.append((split, record.epoch)),
     )
-    assert seen == [(split, epoch) for split in (1, 2) for epoch in (1, 2, 3)]
+    assert trained == [1, 2]
+    # what an earlier call trained is reported too
+    assert seen == [(split, epoch) for split in range(3) for epoch in (1, 2, 3)]
 
 
 def test_checkpoint__is_written_no_more_often_than_needed(

@@ -148,10 +148,8 @@ def _fit_splits(
     data = to_shared_memory(videos.data, memory_bytes) if in_memory else videos.data
     job = FitJob(store, config, videos.rows, devices, run.path)
     epochs = videos.epochs or config.epochs
-    events = EventFiles(run.path / TENSORBOARD, epochs, progress) if tensorboard else None
-    results = run_fit(data, tasks, job, jobs, cluster, events or progress)
-    if events is not None:
-        events.finish(results)
+    progress = EventFiles(run.path / TENSORBOARD, epochs, progress) if tensorboard else progress
+    results = run_fit(data, tasks, job, jobs, cluster, progress)
     trained = sorted({row for split in videos.splits for row in split.train})
     if (features := TrainingFeatures.of(data, trained)) is not None:
         write_training_features(run.path, features)

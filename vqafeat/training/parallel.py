@@ -125,6 +125,9 @@ def fit_group(
     """
     checkpoint = checkpoint or group.checkpoint(job.out)
     results = checkpoint.results()
+    for number in (task.number for task in group.tasks if task.number in results):
+        for record in results[number].curve:
+            progress(number, record)
     device = job.devices[group.number % len(job.devices)]
     if tasks := [task for task in group.tasks if task.number not in results]:
         train, halves = TRAINERS[HEADS.get(job.config.head).trainer], list[list[SplitTask]]()

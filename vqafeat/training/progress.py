@@ -1,13 +1,13 @@
 """The progress of a fit: what is called after each epoch, and TensorBoard's event files."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import ArgumentError
-from vqafeat.training.checkpoint import EpochRecord, SplitResult
+from vqafeat.training.checkpoint import EpochRecord
 from vqafeat.training.config import FitConfig
 
 # called with a split's number and each epoch's record
@@ -57,35 +57,18 @@ class EventFiles:
     def __init__(self, folder: Path, epochs: int | None, progress: Progress = no_progress) -> None:
         self._folder, self._epochs, self._progress = folder, epochs, progress
         self._writers: dict[int, Any] = {}
-        self._written: dict[int, int] = {}
 
     def __call__(self, number: int, record: EpochRecord) -> None:
         """Write the metrics of an epoch."""
-        self._write(number, record)
-        self._writers[number].flush()
-        if record.epoch == self._epochs:
-            self._close(number)
-        self._progress(number, record)
-
-    def finish(self, results: Sequence[SplitResult]) -> None:
-        """Write what was not reported: the splits that an earlier call of `fit` finished; close all files."""
-        for number, result in enumerate(results):
-            if self._written.get(number) != len(result.curve):
-                self._close(number)
-                for record in result.curve:
-                    self._write(number, record)
-            self._close(number)
-
-    def _write(self, number: int, record: EpochRecord) -> None:
-        if number not in self._writers:
+        if record.epoch == 1:
             folder = self._folder / f"split-{number:02d}"
             shutil.rmtree(folder, ignore_errors=True)
             self._writers[number] = _summary_writer()(folder)
+        writer = self._writers[number]
         for name, tag in EVENT_TAGS.items():
             if isfinite(value := getattr(record, name)):
-                self._writers[number].add_scalar(tag, value, record.epoch)
-        self._written[number] = record.epoch
-
-    def _close(self, number: int) -> None:
-        if (writer := self._writers.pop(number, None)) is not None:
+                writer.add_scalar(tag, value, record.epoch)
+        writer.flush()
+        if record.epoch == self._epochs:
             writer.close()
+        self._progress(number, record)
