@@ -16,6 +16,7 @@ from tests.helpers.s3 import SECRET, LoopbackS3, loopback_s3
 
 pytest_plugins = (
     "tests.helpers.command_line",
+    "tests.helpers.extractions",
     "tests.helpers.image_sets",
     "tests.helpers.ray_cluster",
     "tests.helpers.stores",

@@ -88,6 +88,7 @@ def test_extract__bf16_is_another_identity(run: Run, labels: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("decoding_processes")
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.helpers.datasets import csv_dataset
 from vqafeat.backbones.feature_set import FeatureExtractor, backbone_names
 from vqafeat.datasets import Dataset
@@ -14,17 +16,25 @@ from vqafeat.store import FeatureStore
 
 NAMES = ["a.mp4", "b.mp4", "c.mp4"]
 SQUEEZENET = ("squeezenet1_0",)
+DEFAULT_WORKERS = tuple(f"vqafeat.extraction.{module}.default_workers" for module in ("extract", "pipeline"))
+
+
+@pytest.fixture
+def decode_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start no decoding process by default: it takes longer to start than tiny clips take to decode."""
+    for name in DEFAULT_WORKERS:
+        monkeypatch.setattr(name, lambda device: 0)
 
 
 def extract_random(
     dataset: Dataset, store: Path | FeatureStore, feature_sets: tuple[str, ...] = SQUEEZENET, **options: Any
 ) -> ExtractionSummary:
-    """Extract with random weights, in one process unless `options` say otherwise."""
+    """Extract with random weights; this process decodes too, unless `options` say otherwise."""
     if isinstance(store, Path):
         store = FeatureStore.create(store, dataset)
     options = {
         "weights": dict.fromkeys(backbone_names(feature_sets), "random"),
-        "resources": Resources(),
+        "resources": Resources(workers=0),
         **options,
     }
     return extract_features(dataset, feature_sets, store, **options)
