@@ -3,6 +3,7 @@
 import gc
 import os
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -15,6 +16,13 @@ import pytest
 from tests.helpers.datasets import SHARED_DATA
 from tests.helpers.s3 import SECRET, LoopbackS3, loopback_s3
 
+PRELOADED = (
+    "vqafeat.extraction.multi_device",
+    "vqafeat.pretraining.data_parallel",
+    "vqafeat.pretraining.images",
+    "vqafeat.store",
+    "vqafeat.training.parallel",
+)
 pytest_plugins = (
     "tests.helpers.command_line",
     "tests.helpers.extractions",
@@ -31,6 +39,15 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR") or str(Path.home() / ".cache/matplotlib"))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fork_server() -> Iterator[None]:
+    """Preload what any new process needs; what the first one needs would leave seconds to each later one."""
+    preload = forkserver.set_forkserver_preload
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forkserver, "set_forkserver_preload", lambda names: preload([*names, *PRELOADED]))
         yield
 
 
