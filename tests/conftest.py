@@ -16,6 +16,7 @@ import pytest
 from tests.helpers.datasets import SHARED_DATA
 from tests.helpers.s3 import SECRET, LoopbackS3, loopback_s3
 
+gc.disable()  # until all tests are collected: imports leave hardly any garbage
 PRELOADED = (
     "vqafeat.extraction.multi_device",
     "vqafeat.pretraining.data_parallel",
@@ -62,6 +63,7 @@ def shared_data() -> Path:
 def pytest_collection_finish() -> None:
     """Leave what is imported by now out of every later garbage collection."""
     gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:
