@@ -11,6 +11,8 @@ from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.command_line import Run
 from vqafeat.store import FeatureStore
 
+pytestmark = pytest.mark.usefixtures("networks_drawn_once")
+
 
 @pytest.fixture
 def labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -15,6 +15,8 @@ from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.command_line import VIDEO_COUNT, WEIGHTS, Run
 from vqafeat.store import FeatureStore
 
+pytestmark = pytest.mark.usefixtures("networks_drawn_once")
+
 
 def made_once(kept: Path, make: Callable[[], str]) -> str:
     """Call `make`, which writes features and runs here and returns a text; later, copy what it wrote."""

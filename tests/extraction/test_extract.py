@@ -30,6 +30,8 @@ from vqafeat.store import FeatureStore, verify_store
 from vqafeat.store.zarr_io import failure_log_path, write_array
 from vqafeat.video import pool
 
+pytestmark = pytest.mark.usefixtures("networks_drawn_once")
+
 VIDEOS = 12  # enough that some are left when a busy machine sees the second one stored
 
 
