@@ -28,6 +28,9 @@ tables: .venv/ready ## all tables of the papers that the store allows, to tables
 $(TABLES): .venv/ready
 	@$(BIN)/vqafeat table $@ $(CHOSEN)
 
+# each of many processes would compile the package and the tests again where an environment forbids bytecode
+test test-faults: export PYTHONDONTWRITEBYTECODE =
+
 test: .venv/ready ## all tests but the slow ones and the faults
 	$(BIN)/pytest -n auto --maxprocesses 8 -m "not slow and not faults"
 

@@ -1,7 +1,9 @@
 """What all tests share: real data, an object store, and one thread, so that cores do not change results."""
 
+import gc
 import os
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -14,8 +16,17 @@ import pytest
 from tests.helpers.datasets import SHARED_DATA
 from tests.helpers.s3 import SECRET, LoopbackS3, loopback_s3
 
+gc.disable()  # until all tests are collected: imports leave hardly any garbage
+PRELOADED = (
+    "vqafeat.extraction.multi_device",
+    "vqafeat.pretraining.data_parallel",
+    "vqafeat.pretraining.images",
+    "vqafeat.store",
+    "vqafeat.training.parallel",
+)
 pytest_plugins = (
     "tests.helpers.command_line",
+    "tests.helpers.extractions",
     "tests.helpers.image_sets",
     "tests.helpers.ray_cluster",
     "tests.helpers.stores",
@@ -32,12 +43,32 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _fork_server() -> Iterator[None]:
+    """Preload what any new process needs; what the first one needs would leave seconds to each later one."""
+    preload = forkserver.set_forkserver_preload
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forkserver, "set_forkserver_preload", lambda names: preload([*names, *PRELOADED]))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data next to the checkout; the test is skipped where it is absent."""
     if not SHARED_DATA.is_dir():
         pytest.skip(f"real data is absent: {SHARED_DATA} (set VQAFEAT_SHARED_DATA)")
     return SHARED_DATA
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported by now out of every later garbage collection."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Let the interpreter free everything as it ends."""
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,5 +1,7 @@
 """What every backbone keeps to, frames of clips against Li et al.'s loop, and pooling in float64."""
 
+from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -129,8 +131,9 @@ def test_gap_gsp__pools_half_precision_in_float32() -> None:
 
 
 @pytest.fixture(scope="module", params=list(BACKBONES))
-def loaded(request: pytest.FixtureRequest) -> LoadedNetwork:
-    return load_network(BACKBONES.get(request.param), "random:1")
+def loaded(request: pytest.FixtureRequest) -> Iterator[LoadedNetwork]:
+    yield load_network(BACKBONES.get(request.param), "random:1")
+    layers.cache_clear()
 
 
 def seen_by(backbone: Backbone, height: int, width: int) -> Tensor:
@@ -138,17 +141,21 @@ def seen_by(backbone: Backbone, height: int, width: int) -> Tensor:
     return torch.randn(1, 3, *([backbone.clips.inputs] if backbone.clips else []), height, width)
 
 
-def maps(loaded: LoadedNetwork, variant: str, seen: Tensor) -> dict[str, Tensor]:
+@cache
+def layers(name: str, network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
+    return BACKBONES.get(name).with_feature_layers(network, taps)
+
+
+def maps(loaded: LoadedNetwork, taps: tuple[str, ...], seen: Tensor) -> dict[str, Tensor]:
     with torch.inference_mode():
-        return loaded.backbone.with_feature_layers(loaded.network, loaded.backbone.variant(variant).taps)(
-            seen
-        )
+        result: dict[str, Tensor] = layers(loaded.backbone.name, loaded.network, taps)(seen)
+    return result
 
 
 def test_backbones__every_variant_gives_the_maps_that_it_states(loaded: LoadedNetwork) -> None:
     backbone = loaded.backbone
-    for name, variant in backbone.variants.items():
-        result = maps(loaded, name, seen_by(backbone, 40, 52))
+    for variant in backbone.variants.values():
+        result = maps(loaded, variant.taps, seen_by(backbone, 40, 52))
         assert tuple(result) == variant.taps
         for tap, values in result.items():
             assert values.shape[:2] == (1, backbone.channels[tap])
@@ -157,13 +164,13 @@ def test_backbones__every_variant_gives_the_maps_that_it_states(loaded: LoadedNe
 
 
 def test_backbones__smallest_side_is_the_smallest(loaded: LoadedNetwork) -> None:
-    side = loaded.backbone.smallest_side
+    side, taps = loaded.backbone.smallest_side, loaded.backbone.variant("").taps
     for height, width in ((side, side), (side, side + 40), (side + 40, side)):
-        result = maps(loaded, "", seen_by(loaded.backbone, height, width))
+        result = maps(loaded, taps, seen_by(loaded.backbone, height, width))
         assert all(values.numel() and values.isfinite().all() for values in result.values())
     if side > 1:
         with pytest.raises(RuntimeError):
-            maps(loaded, "", seen_by(loaded.backbone, side - 1, side - 1))
+            maps(loaded, taps, seen_by(loaded.backbone, side - 1, side - 1))
 
 
 def test_load_state__ignores_the_tensors_called_unused(loaded: LoadedNetwork) -> None:
@@ -174,20 +181,18 @@ def test_load_state__ignores_the_tensors_called_unused(loaded: LoadedNetwork) ->
         if key.startswith(("fc.", "classifier.", "heads.", "head.")):
             value.fill_(torch.nan)
     load_state(other.network, loaded.network.state_dict(), backbone, "memory")
-    for name in backbone.variants:
-        seen = seen_by(backbone, 32, 48)
-        torch.testing.assert_close(maps(other, name, seen), maps(loaded, name, seen), rtol=0, atol=0)
+    taps = tuple(dict.fromkeys(tap for variant in backbone.variants.values() for tap in variant.taps))
+    seen = seen_by(backbone, 32, 48)
+    torch.testing.assert_close(maps(other, taps, seen), maps(loaded, taps, seen), rtol=0, atol=0)
 
 
 def test_load_network__is_in_eval_mode_and_traceable_where_fused(loaded: LoadedNetwork) -> None:
     assert not loaded.network.training
     assert not any(parameter.requires_grad for parameter in loaded.network.parameters())
     for variant in loaded.backbone.variants.values():
-        with_feature_layers = loaded.backbone.with_feature_layers(loaded.network, variant.taps)
-        if any(
-            isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d) for module in with_feature_layers.modules()
-        ):
-            fx.symbolic_trace(with_feature_layers)
+        network = layers(loaded.backbone.name, loaded.network, variant.taps)
+        if any(isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d) for module in network.modules()):
+            fx.symbolic_trace(network)
 
 
 def test_variant__is_found_by_name_or_refused() -> None:

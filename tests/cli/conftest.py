@@ -1,4 +1,4 @@
-"""Twenty clips with their labels, and an empty working directory."""
+"""Twenty clips with their labels, and an empty working directory; this process decodes."""
 
 from pathlib import Path
 
@@ -6,9 +6,23 @@ import pytest
 
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.command_line import VIDEO_COUNT
+from tests.helpers.extractions import DEFAULT_WORKERS
+from vqafeat.extraction.pipeline import default_workers
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(autouse=True)
+def _decode_here(decode_here: None) -> None:
+    """Decode in this process in every test of this folder."""
+
+
+@pytest.fixture
+def decoding_processes(_decode_here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start the decoding processes that a user's command starts."""
+    for name in DEFAULT_WORKERS:
+        monkeypatch.setattr(name, default_workers)
+
+
+@pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     for index in range(VIDEO_COUNT):

@@ -11,6 +11,7 @@ import pytest
 from tests.helpers.command_line import Run
 from vqafeat.datasets import load_dataset
 from vqafeat.demo import make_demo
+from vqafeat.training.config import FitConfig
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
 
@@ -21,7 +22,8 @@ def small_demo(monkeypatch: pytest.MonkeyPatch, tiny_backbone: None) -> None:
     monkeypatch.setattr("vqafeat_cli.demo_run.BACKBONE", "tiny")
     monkeypatch.setattr("vqafeat_cli.demo_run.FEATURES", "tiny")
     monkeypatch.setattr("vqafeat_cli.demo_run.SPLITS", 3)
-    monkeypatch.setattr("vqafeat_cli.demo_run.RECIPE", "default")
+    short = partial(FitConfig, overrides={"epochs": 2})
+    monkeypatch.setattr("vqafeat.FitConfig", short, raising=False)
 
 
 @pytest.mark.usefixtures("small_demo")

@@ -11,6 +11,8 @@ from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.command_line import Run
 from vqafeat.store import FeatureStore
 
+pytestmark = pytest.mark.usefixtures("networks_drawn_once")
+
 
 @pytest.fixture
 def labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -88,6 +90,7 @@ def test_extract__bf16_is_another_identity(run: Run, labels: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("decoding_processes")
 @pytest.mark.parametrize(
     ("options", "words"),
     [

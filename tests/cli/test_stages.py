@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,40 @@ from tests.helpers.command_line import VIDEO_COUNT, WEIGHTS, Run
 from vqafeat.evaluation.predict import Scorer
 from vqafeat.store import FeatureStore
 
+pytestmark = pytest.mark.usefixtures("networks_drawn_once")
+
+
+def made_once(kept: Path, make: Callable[[], str]) -> str:
+    """Call `make`, which writes features and runs here and returns a text; later, copy what it wrote."""
+    text = kept / "text"
+    if not text.exists():
+        printed = make()
+        kept.mkdir()
+        for folder in filter(Path.is_dir, map(Path, ("features", "runs"))):
+            shutil.copytree(folder, kept / folder)
+        text.write_text(printed)
+    else:
+        shutil.copytree(kept, ".", dirs_exist_ok=True, ignore=shutil.ignore_patterns("text"))
+    return text.read_text()
+
 
 def extracted(run: Run, data: Path) -> None:
-    kept = data.with_suffix(".features")
-    if not kept.exists():
-        assert (
-            run("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS).code == 0
-        )
-        shutil.copytree("features", kept)
-    else:
-        shutil.copytree(kept, "features")
+    def make() -> str:
+        ended = run("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS)
+        assert ended.code == 0, ended.err
+        return ended.out
+
+    made_once(data.with_suffix(".features"), make)
 
 
 def fitted(run: Run, data: Path) -> None:
-    extracted(run, data)
-    assert run("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 1).code == 0
+    def make() -> str:
+        extracted(run, data)
+        ended = run("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 1)
+        assert ended.code == 0, ended.err
+        return ended.out
+
+    made_once(data.with_suffix(".fitted"), make)
 
 
 AVG_GRU = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 3, "--jobs", 1)
@@ -40,16 +59,18 @@ AVG_GRU = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 3, "--jobs", 1
 @pytest.fixture
 def avg_gru(run: Run, here: Path, data: Path) -> Path:
     """Return the run folder of the command `AVG_GRU`, in the working directory."""
-    extracted(run, data)
-    kept = data.with_suffix(".runs")
-    if not kept.exists():
-        assert run(*AVG_GRU).code == 0
-        shutil.copytree("runs", kept)
-    else:
-        shutil.copytree(kept, "runs")
+
+    def make() -> str:
+        extracted(run, data)
+        ended = run(*AVG_GRU)
+        assert ended.code == 0, ended.err
+        return ended.out
+
+    made_once(data.with_suffix(".avg-gru"), make)
     return here / "runs" / "mine-squeezenet1_0-avg-gru"
 
 
+@pytest.mark.usefixtures("decoding_processes")
 def test_extract__twice_then_show_and_verify(run: Run, here: Path, data: Path) -> None:
     first = run("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS)
     assert first.code == 0
@@ -644,25 +665,17 @@ def official(run: Run, here: Path, data: Path) -> str:
     for index in range(VIDEO_COUNT):
         (here / f"v{index}.mp4").symlink_to(data / f"v{index}.mp4")
     (here / "official.csv").write_text("video,mos,split\n" + rows)
-    assert run("extract", "--dataset", "official.csv", "--backbone", "squeezenet1_0", *WEIGHTS).code == 0
-    fit = (
-        "fit",
-        "--head",
-        "no-time",
-        "--protocol",
-        "official",
-        "--splits",
-        1,
-        "--epochs",
-        1,
-        "--jobs",
-        1,
-        "--test-part",
-        "test-1080p",
-    )
-    ended = run(*fit, "--validation-share", 0.3, "--store", "features/official.zarr")
-    assert ended.code == 0, ended.err
-    return ended.out
+    fit = ("fit", "--head", "no-time", "--protocol", "official", "--splits", 1, "--epochs", 1, "--jobs", 1)
+    official = ("--test-part", "test-1080p", "--validation-share", 0.3, "--store", "features/official.zarr")
+
+    def make() -> str:
+        extract = ("extract", "--dataset", "official.csv", "--backbone", "squeezenet1_0", *WEIGHTS)
+        assert run(*extract).code == 0
+        ended = run(*fit, *official)
+        assert ended.code == 0, ended.err
+        return ended.out
+
+    return made_once(data.with_suffix(".official"), make)
 
 
 def test_fit__names_the_official_part_that_it_tests_on(official: str) -> None:

@@ -30,6 +30,8 @@ from vqafeat.store import FeatureStore, verify_store
 from vqafeat.store.zarr_io import failure_log_path, write_array
 from vqafeat.video import pool
 
+pytestmark = pytest.mark.usefixtures("networks_drawn_once")
+
 VIDEOS = 12  # enough that some are left when a busy machine sees the second one stored
 
 
@@ -217,9 +219,9 @@ def test_extract__refuses_videos_without_a_path(videos: Path, tmp_path: Path) ->
 
 
 def test_extract__locates_videos_and_makes_the_store(videos: Path, tmp_path: Path) -> None:
-    run(videos, tmp_path / "one" / "videos.zarr", ("squeezenet1_0", "resnet18@short540"))
+    run(videos, tmp_path / "one" / "videos.zarr", ("squeezenet1_0", "resnet18@center112"))
     weights = {"squeezenet1_0": "random", "resnet18": "random:0"}
-    dataset, names = load_dataset(str(videos / "scores.csv")), ["squeezenet1_0", "resnet18@short540"]
+    dataset, names = load_dataset(str(videos / "scores.csv")), ["squeezenet1_0", "resnet18@center112"]
     assert (
         extract_features(dataset, names, str(tmp_path / "two"), weights=weights, devices=["cpu"]).extracted
         == 3

@@ -24,6 +24,8 @@ from vqafeat.store.types import VideoFeatures, uniform_frames
 from vqafeat.video import reader
 from vqafeat.video.reader import VideoReader
 
+pytestmark = pytest.mark.usefixtures("networks_drawn_once")
+
 Rows = dict[str, dict[str, VideoFeatures]]
 
 RANDOM = {"resnet18": "random", "squeezenet1_0": "random:3"}

@@ -47,7 +47,9 @@ def new_store(dataset: Dataset, folder: Path) -> FeatureStore:
 def spread(
     dataset: Dataset, store: FeatureStore, progress: RecordedProgress | None = None, **options: Any
 ) -> ExtractionSummary:
-    return extract_random(dataset, store, cluster=ClusterOptions(**options), progress=progress)
+    return extract_random(
+        dataset, store, resources=Resources(), cluster=ClusterOptions(**options), progress=progress
+    )
 
 
 def tasks_of(dataset: Dataset) -> list[VideoTask]:

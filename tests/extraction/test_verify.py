@@ -16,7 +16,7 @@ from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.verify import Comparison, compared, damaged_videos, repair, stored_extractors
 from vqafeat.store import FeatureStore, pack_store, verify_store
 
-pytestmark = pytest.mark.usefixtures("tiny_backbone")
+pytestmark = pytest.mark.usefixtures("tiny_backbone", "decode_here")
 NAMES = [f"night/{number}.mp4" for number in range(4)]
 
 
@@ -35,7 +35,7 @@ def store(videos: Path, tmp_path: Path) -> FeatureStore:
     dataset = csv_dataset(videos, NAMES)
     created = FeatureStore.create(tmp_path / "scores.zarr", dataset)
     weights = {"tiny": "random:3", "iqa-tiny": "random:4"}
-    extract_features(dataset, list(weights), created, weights=weights, resources=Resources())
+    extract_features(dataset, list(weights), created, weights=weights, resources=Resources(workers=0))
     return FeatureStore.open(created.path, writable=True)
 
 

@@ -1,5 +1,6 @@
 """Tiny stores of synthetic features whose label can be learnt: a video's MOS follows one channel's mean."""
 
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -106,10 +107,15 @@ def tiny_seconds(video: int) -> np.ndarray:
 
 
 @pytest.fixture
-def timed_store(tmp_path: Path) -> FeatureStore:
+def timed_store(_timed_store: Path, tmp_path: Path) -> FeatureStore:
     """Return a store with the times of its frames, as extraction leaves it."""
+    return FeatureStore.open(shutil.copytree(_timed_store, tmp_path / "timed.zarr"))
+
+
+@pytest.fixture(scope="session")
+def _timed_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = tiny_dataset(20)
-    store = FeatureStore.create(tmp_path / "timed.zarr", dataset)
+    store = FeatureStore.create(tmp_path_factory.mktemp("stores") / "timed.zarr", dataset)
     store.add_feature_set("tiny", identity())
     store.add_feature_set("sparse", identity("sparse", 2))
     for number, video in enumerate(dataset.videos):
@@ -120,4 +126,4 @@ def timed_store(tmp_path: Path) -> FeatureStore:
         store.write_features(
             "sparse", video.name, VideoFeatures(values[::2, :2].copy(), frame[::2].copy()), f"{number:064}"
         )
-    return FeatureStore.open(store.path)
+    return store.path

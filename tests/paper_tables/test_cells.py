@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -109,18 +110,19 @@ class _Labels(FeatureStores):
         super().__init__(folder)
         self.lists = {"konvid": "KoNViD-1kinfo.mat", "live-vqc": "LIVE-VQCinfo.mat", "youtube-ugc": ugc}
         self.folder = folder
+        self.dataset, self.size = cache(self._dataset), cache(self._size)
 
     def sources(self, datasets: Sequence[str]) -> list[Any]:
         return [SimpleNamespace(dataset=self.dataset(name), source=self.size(name)) for name in datasets]
 
-    def dataset(self, name: str) -> Dataset:
+    def _dataset(self, name: str) -> Dataset:
         return load_dataset(
             name,
             self.folder,
             self.lists[name] if self.lists[name] == "1323" else self.folder / self.lists[name],
         )
 
-    def size(self, name: str) -> Callable[[str], dict[str, int]]:
+    def _size(self, name: str) -> Callable[[str], dict[str, int]]:
         file = {"konvid": "KONVID_1K", "live-vqc": "LIVE_VQC", "youtube-ugc": "YOUTUBE_UGC"}[name]
         canonical = load_manifest(name).files.canonical
         with (self.folder / f"{file}_metadata.csv").open() as lines:

@@ -21,6 +21,8 @@ from vqafeat.store import FeatureStore
 from vqafeat.training.results import Summary
 from vqafeat.training.run import Run
 
+pytestmark = pytest.mark.usefixtures("networks_drawn_once")
+
 
 @pytest.fixture
 def new_figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:

@@ -1,5 +1,6 @@
 """Chunks against the reader, frame by frame."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ from vqafeat.video.reader import VideoReader
 from vqafeat.video.rgb import to_rgb
 
 
-def rgb_of(job: DecodeJob) -> np.ndarray:
-    pieces = []
+def frames_of(job: DecodeJob) -> Iterator[np.ndarray]:
+    count = 0
     for message in decode_here(job):
         if isinstance(message, Chunk):
-            assert message.first == sum(map(len, pieces))
-            pieces.append(to_rgb(torch.from_numpy(message.data), message.layout).permute(0, 2, 3, 1).numpy())
-    return np.concatenate(pieces)
+            assert message.first == count
+            rgb = to_rgb(torch.from_numpy(message.data), message.layout).permute(0, 2, 3, 1).numpy()
+            yield from rgb
+            count += len(rgb)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +37,7 @@ def test_decode_here__gives_every_frame_once_as_the_reader_does(
         expected = [frame.rgb for frame in reader]
         source, layouts = reader.source(), {frame.layout.planes for frame in VideoReader(path)}
     assert layouts == {size[0] % 2 == 0}
-    np.testing.assert_array_equal(rgb_of(DecodeJob(path)), expected)
+    np.testing.assert_array_equal(list(frames_of(DecodeJob(path))), expected)
     end = list(decode_here(DecodeJob(path)))[-1]
     assert isinstance(end, VideoEnd)
     assert end.source.items() >= source.items()
@@ -55,8 +57,8 @@ def test_decode_here__gives_every_frame_once_as_the_reader_does(
 def test_decode_here__gives_odd_files_as_the_reader_does(shared_data: Path, name: str) -> None:
     path = shared_data / "odd" / name
     with VideoReader(path) as reader:
-        expected = [frame.rgb for frame in reader]
-    np.testing.assert_array_equal(rgb_of(DecodeJob(path)), expected)
+        for frame, expected in zip(frames_of(DecodeJob(path)), reader, strict=True):
+            np.testing.assert_array_equal(frame, expected.rgb)
 
 
 def test_decode_here__gives_large_frames_in_shorter_chunks(tmp_path: Path) -> None:
