@@ -1,5 +1,6 @@
 """The public interface: the lines of the guide, in scripts, `python -c` and plug-in packages."""
 
+import ensurepip
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import sysconfig
 import venv
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -135,13 +137,21 @@ def test_installed_plugin__is_found_by_commands_and_workers(make_store: MakeStor
 
 
 def environment_with_plugin(folder: Path) -> str:
-    """Return the interpreter of a new environment that holds a plug-in package, as an installer leaves it."""
+    """Return the interpreter of a new environment in which a plug-in package is installed."""
     venv.create(folder, symlinks=True)
+    python = str(folder / "bin" / "python")
+    wheel = folder / "vqafeat_one_layer-1.0-py3-none-any.whl"
+    info = "vqafeat_one_layer-1.0.dist-info"
+    with ZipFile(wheel, "w") as archive:
+        archive.writestr("vqafeat_one_layer.py", HEAD)
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: vqafeat-one-layer\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/entry_points.txt", "[vqafeat.plugins]\none-layer = vqafeat_one_layer\n")
+        archive.writestr(f"{info}/RECORD", "")
+    # pip runs from the wheel that Python carries: an environment with pip takes five seconds to make
+    (pip,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
+    install = [python, f"{pip}/pip", "install", "--quiet", "--no-index", "--no-deps", str(wheel)]
+    subprocess.run(install, check=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
     packages = next((folder / "lib").glob("python*/site-packages"))
-    info = packages / "vqafeat_one_layer-1.0.dist-info"
-    info.mkdir()
-    (packages / "vqafeat_one_layer.py").write_text(HEAD)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vqafeat-one-layer\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[vqafeat.plugins]\none-layer = vqafeat_one_layer\n")
     (packages / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return str(folder / "bin" / "python")
+    return python
