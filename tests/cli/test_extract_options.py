@@ -98,7 +98,7 @@ def test_extract__bf16_is_another_identity(run: Run, labels: Path) -> None:
         (("--decoder", "nvdec"), "decoder 'nvdec' needs a GPU, device is 'cpu'; use --decoder cpu"),
         (("--memory", "lots"), "memory is 'lots'; write an amount such as 1500M, 1.5G or 16G"),
         (("--device", "tpu"), "device is 'tpu'; it has to be 'cpu', 'cuda' or 'cuda:NUMBER'"),
-        (("--timeout", "0"), "timeout is 0.0 seconds; it has to be positive"),
+        (("--timeout", "0"), "timeout is 0 seconds; it has to be positive"),
     ],
 )
 def test_extract__refuses_what_cannot_be_used(

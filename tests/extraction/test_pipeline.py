@@ -339,5 +339,7 @@ def test_build_extractors__names_wrong_arguments() -> None:
         build_extractors(["resnet18"], RANDOM, "float64")
     with pytest.raises(ArgumentError, match="batch is 0 frames"):
         Resources(batch_frames=0)
+    with pytest.raises(ArgumentError, match="timeout is 0 seconds; it has to be positive"):
+        Resources(workers=0, timeout_seconds=0)
     assert str(FeatureSetName.parse("resnet18@full")) == "resnet18"
     assert backbone_names(["resnet50@full", "resnet18", "resnet50"]) == ["resnet50", "resnet18"]

@@ -166,5 +166,3 @@ def test_decode_pool__processes_end_with_a_killed_parent(tmp_path: Path) -> None
 def test_decode_pool__refuses_wrong_arguments() -> None:
     with pytest.raises(ArgumentError, match="workers is 0; at least 1 decoding process is needed"):
         DecodePool[str](0, 1.0)
-    with pytest.raises(ArgumentError, match=r"timeout is 0 seconds; it has to be positive"):
-        DecodePool[str](1, 0)

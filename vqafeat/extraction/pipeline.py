@@ -224,6 +224,8 @@ class Resources:
             raise ArgumentError(f"workers is {self.workers}; it has to be at least 0.")
         if self.batch_frames is not None and self.batch_frames < 1:
             raise ArgumentError(f"batch is {self.batch_frames} frames; it has to be at least 1.")
+        if not self.timeout_seconds > 0:
+            raise ArgumentError(f"timeout is {self.timeout_seconds:g} seconds; it has to be positive.")
         if self.hardware_decoder and self.device.type != "cuda":
             raise ArgumentError(f"decoder 'nvdec' needs a GPU, device is '{self.device}'; use --decoder cpu.")
 

@@ -86,8 +86,6 @@ class DecodePool(Generic[Key]):
         if workers < 1:
             needed = "at least 1 decoding process is needed (0 decodes in this process, without a pool)"
             raise ArgumentError(f"workers is {workers}; {needed}.")
-        if not timeout_seconds > 0:
-            raise ArgumentError(f"timeout is {timeout_seconds} seconds; it has to be positive.")
         self._workers, self._timeout = workers, timeout_seconds
         self._idle: list[_Worker] = []
         self._busy: dict[_Worker, Key] = {}  # in the order of their jobs
