@@ -1,6 +1,7 @@
 """Decoding by threads, on the processor in place of a GPU, against decoding in this process."""
 
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -17,7 +18,7 @@ from tests.helpers.clips import noise_frames, write_clip
 from vqafeat.errors import ArgumentError
 from vqafeat.video import Chunk, DecodeJob, Message, VideoEnd, VideoFailed, decode_here, nvdec
 from vqafeat.video.chunks import ChunksOf
-from vqafeat.video.frame import HARDWARE_FORMAT, layout_of
+from vqafeat.video.frame import HARDWARE_FORMAT, Frame, layout_of
 from vqafeat.video.nvdec import DeviceDecodePool
 from vqafeat.video.reader import FRAMES_KEPT, VideoReader
 
@@ -131,6 +132,22 @@ def test_device_decode_pool__needs_a_pyav_that_leaves_frames_on_a_gpu(
         ArgumentError, match=r"needs PyAV 18 or later, not .*; run: pip install --upgrade av, or use"
     ):
         DeviceDecodePool[str](CPU, 1, 30)
+
+
+def test_device_decode_pool__keeps_no_frame_that_the_decoder_needs(
+    clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied, copy = list[weakref.ref[Frame]](), nvdec._copy
+
+    def noted(frame: Frame, row: torch.Tensor) -> None:
+        copied.append(weakref.ref(frame))
+        copy(frame, row)
+
+    monkeypatch.setattr(nvdec, "_copy", noted)
+    with closing(DeviceDecodePool[str](CPU, 1, 30)) as pool, VideoReader(clips[3]) as reader:
+        for number, _ in enumerate(pool._chunks(reader)):
+            assert len(copied) > number * FRAMES_KEPT
+            assert sum(frame() is not None for frame in copied) <= 1
 
 
 def test_copy__of_the_interleaved_samples_of_a_gpu(clips: list[Path]) -> None:

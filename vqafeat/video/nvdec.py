@@ -17,7 +17,7 @@ from torch.utils.dlpack import from_dlpack
 
 from vqafeat.errors import ArgumentError, VideoError
 from vqafeat.video.chunks import Chunk, DecodeJob, Message, VideoEnd, VideoFailed, decode_chunks
-from vqafeat.video.frame import HARDWARE_FORMAT, Frame, format_name
+from vqafeat.video.frame import HARDWARE_FORMAT, Frame, FrameLayout, format_name
 from vqafeat.video.reader import FRAMES_KEPT, VideoReader
 
 MOST_THREADS = 8  # an H100 has seven decoders; more threads make them slower
@@ -40,7 +40,7 @@ class DeviceDecodePool(Generic[Key]):
         self._device, self._timeout = device, timeout_seconds
         self._workers = max(1, min(workers, MOST_THREADS))
         # bounded, since the chunks that wait take memory of the device
-        self._waiting: Queue[tuple[Thread, Key, Message]] = Queue(self._workers)
+        self._waiting: Queue[tuple[Thread, Message]] = Queue(self._workers)
         self._running: dict[Thread, tuple[Key, DecodeJob]] = {}
         self._closed = Event()
 
@@ -57,19 +57,20 @@ class DeviceDecodePool(Generic[Key]):
         """
         while self._start(next_job):
             try:
-                thread, key, message = self._waiting.get(timeout=self._timeout)
+                thread, message = self._waiting.get(timeout=self._timeout)
             except Empty:
                 yield from self._hung()
                 continue
             if thread not in self._running:
                 continue  # it was taken for one that hangs
+            key, _ = self._running[thread]
             if isinstance(message, VideoEnd | VideoFailed):
                 del self._running[thread]
             yield key, message
 
     def _start(self, next_job: Callable[[], tuple[Key, DecodeJob] | None]) -> bool:
         while len(self._running) < self._workers and (pair := next_job()) is not None:
-            thread = Thread(target=self._decode, args=pair, name="decoder", daemon=True)
+            thread = Thread(target=self._decode, args=[pair[1]], name="decoder", daemon=True)
             self._running[thread] = pair
             thread.start()
         return bool(self._running)
@@ -79,11 +80,11 @@ class DeviceDecodePool(Generic[Key]):
         for key, job in stopped.values():
             yield key, VideoFailed("timeout", f"'{job.path}' gave no frame for {self._timeout:g} seconds.")
 
-    def _decode(self, key: Key, job: DecodeJob) -> None:
+    def _decode(self, job: DecodeJob) -> None:
         for message in self._decoded(job):
             while not self._closed.is_set():
                 with suppress(Full):
-                    self._waiting.put((current_thread(), key, message), timeout=WAIT_SECONDS)
+                    self._waiting.put((current_thread(), message), timeout=WAIT_SECONDS)
                     break
             else:
                 return
@@ -102,12 +103,18 @@ class DeviceDecodePool(Generic[Key]):
 
     def _chunks(self, reader: VideoReader) -> Iterator[Chunk]:
         for layout, alike in groupby(reader, attrgetter("layout")):
-            while frames := list(islice(alike, FRAMES_KEPT)):
-                with _stream_of_copies(self._device):
-                    rows = self._empty(len(frames), layout.nbytes)
-                    for frame, row in zip(frames, rows, strict=True):
-                        _copy(frame, row)
-                yield Chunk(frames[0].index, tuple(frame.seconds for frame in frames), layout, 0, rows)
+            while chunk := self._chunk(layout, list(islice(alike, FRAMES_KEPT))):
+                yield chunk
+
+    def _chunk(self, layout: FrameLayout, frames: list[Frame]) -> Chunk | None:
+        """Return copies of decoded frames, which the decoder can overwrite then; None if there are none."""
+        if not frames:
+            return None
+        with _stream_of_copies(self._device):
+            rows = self._empty(len(frames), layout.nbytes)
+            for frame, row in zip(frames, rows, strict=True):
+                _copy(frame, row)
+        return Chunk(frames[0].index, tuple(frame.seconds for frame in frames), layout, 0, rows)
 
     def _empty(self, frames: int, nbytes: int) -> Tensor:
         try:

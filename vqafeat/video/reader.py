@@ -38,7 +38,7 @@ from vqafeat.video.completeness import container_cropping, cut_reason, states_si
 from vqafeat.video.frame import CropFilter, DecodeLimits, Frame, format_name, layout_of
 
 RAW_SUFFIXES = (".yuv",)
-FRAMES_KEPT = 8  # that a reader may keep of a GPU; with those that others refer to, a decoder has 32
+FRAMES_KEPT = 8  # of a reader on a GPU, by its caller; a decoder has 32, and other frames refer to most
 _LogMessage = tuple[int, str, str]  # level, name and text
 _USUAL_SIZES = ((3840, 2160), (1920, 1080), (1280, 720))  # of raw files, for messages
 # tags in broken UTF-8 are no reason to refuse a video; PyAV 19 ignores them by itself
@@ -82,7 +82,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         # max_pixels holds for what the stream claims later; unaligned, so that cropping is exact
         codec.options = {"max_pixels": str(self._limits.max_pixels), "flags": "unaligned"}
         if hardware:
-            codec.options |= {"extra_hw_frames": str(FRAMES_KEPT + 1)}  # and `_first`
+            codec.options |= {"extra_hw_frames": str(FRAMES_KEPT + 2)}  # and `_first`, and the next one
         cropping = None if raw else container_cropping(path, self._stream.id)
         self._crop = cropping and CropFilter(cropping)
         self._clock = _Clock(self._stream, self._container.start_time)
