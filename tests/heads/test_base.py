@@ -13,7 +13,7 @@ import vqafeat
 from tests.helpers.fits import small_fit
 from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.heads import HEADS
-from vqafeat.heads.base import FrameReduction, Head, build_head, head_options, options_from_text
+from vqafeat.heads.base import FrameReduction, Head, Scores, build_head, head_options, options_from_text
 from vqafeat.heads.pooling import padded, released_hysteresis
 from vqafeat.store import FeatureStore
 
@@ -234,3 +234,10 @@ def test_head__names_the_shape_that_a_plugin_has_to_return() -> None:
     message = r"raw_frame_scores of 'Flat' returned \(7,\); it has to return .* here \(2, time\)"
     with pytest.raises(ArgumentError, match=message):
         Flat()(torch.zeros(7, 3), torch.tensor([3, 4]))
+
+
+def test_scores__refuses_columns_of_other_sizes() -> None:
+    column = torch.zeros(3)
+    for other in (torch.zeros(2), torch.zeros(3, 1)):
+        with pytest.raises(ArgumentError, match=r"scores have to be \(batch,\) and of one size, got"):
+            Scores(column, column, other)

@@ -20,7 +20,7 @@ from vqafeat.errors import ArgumentError, DatasetError, StoreError, UnknownNameE
 from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
 from vqafeat.store import FeatureStore
 from vqafeat.store.content import content_digest
-from vqafeat.store.export import export_features
+from vqafeat.store.export import ExportSummary, export_features
 from vqafeat.store.types import VideoFeatures
 
 Read = Callable[[Path, str], dict[str, Any]]
@@ -298,3 +298,8 @@ def test_export_features__of_a_packed_store(shared_data: Path, tmp_path: Path) -
         export_features(store, tmp_path / f"{number}", "npy", name)
     one, two = ({path.name: path.read_bytes() for path in (tmp_path / f"{n}").rglob("*.*")} for n in (0, 1))
     assert one == two
+
+
+def test_export_summary__refuses_nothing() -> None:
+    with pytest.raises(ArgumentError, match="an export has at least one video and channel, got 0 and 6"):
+        ExportSummary(Path("out"), 0, 6)

@@ -76,6 +76,8 @@ def test_feature_dataset__refuses_wrong_values() -> None:
         FeatureDataset(**{**good, "features": (tiny_features(0), tiny_features(1).astype(np.float64))})
     with pytest.raises(ArgumentError, match=r"features of 'b' have 7 channels, others 6"):
         FeatureDataset(**{**good, "features": (tiny_features(0), tiny_features(1, channels=7))})
+    with pytest.raises(ArgumentError, match=r"dataset_of \(2,\) has to be 2 numbers from 0 to 0"):
+        FeatureDataset(**good, dataset_of=np.array([0, 1]))
 
 
 def test_fuse__joins_at_shared_frames() -> None:

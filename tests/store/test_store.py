@@ -22,7 +22,7 @@ from vqafeat.store import (
     verify_store,
     worker_lock,
 )
-from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
+from vqafeat.store.types import FeatureSetIdentity, FrameTable, StoredVideo, VideoFeatures
 
 
 @pytest.fixture
@@ -220,6 +220,35 @@ def test_write_features__refuses_rows_that_do_not_fit(store: FeatureStore) -> No
         FrameTable(np.zeros(0), {"sha256": ""})
     with pytest.raises(ArgumentError, match="'sha256'"):
         FrameTable(np.zeros(1), {})
+
+
+def test_stored_video__refuses_metadata_that_make_no_sense() -> None:
+    assert StoredVideo("a.mp4", 2, 6, "float16", "").bytes == 2 * (6 * 2 + 4)
+    for rows, channels, dtype in ((0, 6, "float16"), (2, 0, "float16"), (2, 6, "int8")):
+        shape = f"metadata of video 'a.mp4' are damaged: {rows} rows of {channels} channels as '{dtype}'"
+        with pytest.raises(StoreError, match=f"{shape}; extract it again"):
+            StoredVideo("a.mp4", rows, channels, dtype, "")
+
+
+@pytest.mark.parametrize(
+    ("node", "values", "problem"),
+    [
+        ("frame", [0, 2, 1, 3], "tiny/a.mp4: frame indices do not increase"),
+        ("frame", [0, 1, 2, 9], "tiny/a.mp4: row of frame 9, but only 4 frames were decoded"),
+        ("values", np.nan, "features/tiny/a.mp4/values: holds NaN or infinity"),
+    ],
+    ids=["order", "beyond", "nan"],
+)
+def test_verify_store__reports_rows_that_make_no_sense(
+    store: FeatureStore, node: str, values: object, problem: str
+) -> None:
+    fill(store)
+    zarr.open_array(store.path / "features" / "tiny" / "a.mp4" / node, mode="r+")[...] = values
+    assert list(verify_store(store)) == [problem]
+
+
+def test_content__of_a_store_that_may_change_is_empty(store: FeatureStore) -> None:
+    assert store.content == ""
 
 
 def test_feature_store__wrong_stores_are_named_with_the_next_step(

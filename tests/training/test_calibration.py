@@ -276,3 +276,13 @@ def test_fit__refuses_equal_labels(make_store: MakeStore, tmp_path: Path) -> Non
     ):
         small_fit(Equal(), tmp_path / "run", splits=[Split(tuple(range(10)), (), (10, 11, 12))])  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
+
+
+def test_read_calibrations__needs_one_for_each_split(tmp_path: Path, make_store: MakeStore) -> None:
+    run = small_fit(make_store(), tmp_path / "run")
+    path = run.path / "calibration.json"
+    lines = json.loads(path.read_text())["tiny"]
+    for damaged in ({"tiny": lines[:-1]}, {"other": lines}):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(WeightsError, match=rf"it needs {len(lines)} calibration\(s\) of each of tiny"):
+            _ = Run(run.path).calibrations

@@ -23,6 +23,7 @@ from vqafeat.evaluation.model import Model
 from vqafeat.heads.base import build_head
 from vqafeat.losses.base import build_loss
 from vqafeat.splits import Split
+from vqafeat.store import FeatureStore
 from vqafeat.store.features import load_features
 from vqafeat.training.config import FitConfig, Recipe
 from vqafeat.training.joint_store import JointStore, joint_splits
@@ -301,3 +302,17 @@ def test_compare_runs__on_several_data_sets(make_store: MakeStore, tmp_path: Pat
     assert pair.test.mean_difference == pytest.approx(expected)
     assert pair.interval is not None
     assert pair.interval.difference == pair.test.mean_difference
+
+
+def test_joint_store__is_printed_and_replaced_store_by_store(make_store: MakeStore) -> None:
+    joint = mixture(make_store)
+    assert repr(joint).startswith("<JointStore of tiny: 20 videos; ")
+    names: list[str] = []
+
+    def noted(store: FeatureStore) -> FeatureStore:
+        names.append(store.dataset_name)
+        return store
+
+    assert (
+        [one.name for one in joint.replaced(noted).datasets] == names == [one.name for one in joint.datasets]
+    )

@@ -95,3 +95,11 @@ def test_as_json__counts_videos_and_keeps_the_values_of_splits(plain: Run) -> No
     assert values["values"]["srocc"] == plain.metrics.srocc.values
     assert values["values"]["n"] == (12, 12)
     assert (values["n"], values["heads"]) == (17, 2)
+
+
+def test_repr__names_head_features_data_set_and_state(tmp_path: Path) -> None:
+    run = Run(write_run(tmp_path / "demo", scores_of(0.5, 1, splits=2)))
+    what = f"{run.config.head} on {run.config.feature_sets} of {run.config.dataset}, 2 splits"
+    assert repr(run) == f"<Run '{run.path}': {what}, SROCC {run.metrics.srocc.mean:.3f}>"
+    (run.path / "metrics.json").unlink()
+    assert repr(Run(run.path)) == f"<Run '{run.path}': {what}, not finished>"

@@ -28,8 +28,9 @@ from vqafeat.store.features import FeatureDataset
 from vqafeat.training.batching import Batcher
 from vqafeat.training.checkpoint import TrainingResult
 from vqafeat.training.config import FitConfig
+from vqafeat.training.frame_sampling import FrameInput
 from vqafeat.training.parallel import split_seed
-from vqafeat.training.svr import C_VALUES, GAMMA_VALUES, grid_search, train_svr
+from vqafeat.training.svr import C_VALUES, GAMMA_VALUES, _finite_means, grid_search, train_svr
 from vqafeat.training.trainer import predict
 
 FIT: dict[str, Any] = {"head": "svr", "options": {}, "overrides": {}}
@@ -295,3 +296,12 @@ def test_svr__scores_do_not_depend_on_the_batch() -> None:
     alone = np.concatenate([scores_of(result, sequences, (row,)) for row in range(40)])
     np.testing.assert_array_equal(scores_of(result, sequences, tuple(range(40))), alone)
     assert build_head("svr", 6)(torch.zeros(3, 6), torch.tensor([3])).tolist() == [0.0]
+
+
+def test_finite_means__are_those_of_the_sampled_frames() -> None:
+    sequences, rows = tiny_sequences(4), np.array([0, 2])
+    means = _finite_means(sequences, rows, FrameInput("OO", "stride-2"), 0)
+    expected = [np.mean(sequences.features[row][::2], axis=0, dtype=np.float64) for row in rows]
+    assert means.shape == (2, sequences.channels)
+    assert not np.allclose(means, means_of(sequences)[rows])
+    np.testing.assert_allclose(means, expected)

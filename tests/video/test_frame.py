@@ -5,6 +5,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -15,7 +17,8 @@ from av.bitstream import BitStreamFilterContext
 
 from tests.helpers.clips import noise_frames, write_clip
 from vqafeat.errors import VideoError
-from vqafeat.video.frame import orientation_of
+from vqafeat.video.frame import CropFilter, orientation_of
+from vqafeat.video.iso_media import Cropping
 from vqafeat.video.reader import VideoReader
 from vqafeat.video.rgb import to_rgb
 
@@ -142,3 +145,22 @@ def test_display_matrix__is_stored_as_ffmpeg_reads_it(tmp_path: Path) -> None:
         matrix = struct.unpack("=9i", bytes(picture.side_data["DISPLAYMATRIX"]))  # type: ignore[arg-type]
     assert matrix[:5] == fixed((-1, 0, 0, 1))[:5]
     assert picture.time_base == Fraction(1, 12800)
+
+
+def test_orientation_of__a_matrix_of_zeros_turns_nothing() -> None:
+    assert orientation_of([0] * 9) == (0, False)
+
+
+def test_crop_filter__fetches_a_picture_that_is_on_a_gpu() -> None:
+    picture = av.VideoFrame.from_ndarray(noise_frames(1, 16, 8)[0], format="rgb24").reformat(format="nv12")
+    picture.time_base = Fraction(1, 25)
+    requested: list[str] = []
+
+    def reformat(format: str) -> av.VideoFrame:
+        requested.append(format)
+        return picture
+
+    names = {name: SimpleNamespace(name=name) for name in ("cuda", "nv12")}
+    on_gpu: Any = SimpleNamespace(format=names["cuda"], sw_format=names["nv12"], reformat=reformat)
+    cropped = CropFilter(Cropping(left=2, top=2, right=4)).apply(on_gpu)
+    assert (cropped.width, cropped.height, cropped.format.name, requested) == (10, 6, "nv12", ["nv12"])

@@ -8,7 +8,7 @@ from av.video.reformatter import ColorRange
 
 from vqafeat.errors import ArgumentError
 from vqafeat.video.frame import COEFFICIENTS, FrameLayout, layout_of
-from vqafeat.video.rgb import to_rgb
+from vqafeat.video.rgb import Frames, joined, to_rgb
 
 SIZES = [(64, 48), (854, 480), (406, 720), (2, 2)]
 
@@ -66,3 +66,19 @@ def test_to_rgb__turns_as_numpy_and_shares_no_memory(turns: int) -> None:
 def test_frame_layout__refuses_a_frame_without_samples() -> None:
     with pytest.raises(ArgumentError, match="a frame of 0x4 has no samples"):
         FrameLayout(0, 4, planes=False, matrix=0, full_range=False, quarter_turns=0)
+
+
+def test_frames__have_the_size_that_is_shown_and_join_as_rgb() -> None:
+    upright = FrameLayout(4, 2, True, 1, False, 0)
+    turned = FrameLayout(2, 4, True, 1, False, 1)
+    pieces = [
+        Frames(torch.arange(2 * layout.nbytes, dtype=torch.uint8).view(2, -1), layout)
+        for layout in (upright, turned)
+    ]
+    assert [piece.size for piece in pieces] == [(2, 4), (2, 4)]
+    together = joined(pieces)
+    assert together.layout is None
+    assert torch.equal(together.data, torch.cat([to_rgb(piece.data, piece.layout) for piece in pieces]))
+    alike = joined([pieces[0], pieces[0][[1, 0]]])
+    assert alike.layout == upright
+    assert torch.equal(alike.data, torch.cat([pieces[0].data, pieces[0].data.flip(0)]))

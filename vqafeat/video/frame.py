@@ -133,8 +133,6 @@ class Frame:
         luma, *chroma = (
             np.asarray(memoryview(plane)).reshape(-1, plane.line_size) for plane in self.picture.planes
         )
-        if self.picture.format.name == HARDWARE_FORMAT:
-            chroma = [chroma[0][:, 0:width:2], chroma[0][:, 1:width:2]]
         return [luma[:height, :width], *(plane[: height // 2, : width // 2] for plane in chroma)]
 
 
