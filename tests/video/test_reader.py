@@ -21,7 +21,7 @@ from tests.helpers.clips import noise_frames, write_clip
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import ArgumentError, VideoError
 from vqafeat.training.frame_sampling import VideoRows, sampling_named
-from vqafeat.video import DecodeJob, VideoEnd, VideoFailed, decode_here
+from vqafeat.video import DecodeJob, VideoEnd, VideoFailed, decode_here, reader
 from vqafeat.video.frame import DecodeLimits, Frame
 from vqafeat.video.reader import VideoReader, decoder_identity
 
@@ -530,3 +530,41 @@ def test_decode_limits__refuse_wrong_values(given: dict[str, int], words: str) -
         DecodeLimits(**given)
     with pytest.raises(VideoError, match="more than the 10 pixels allowed"):
         DecodeLimits(max_pixels=10).check_size(Path("a.mp4"), 4, 4)
+
+
+@pytest.mark.parametrize("ending", ["h264", "ts"])
+def test_video_reader__refuses_frames_of_another_size(tmp_path: Path, ending: str) -> None:
+    small = write_clip(tmp_path / f"small.{ending}", noise_frames(3, 64, 48))
+    large = write_clip(tmp_path / f"large.{ending}", noise_frames(3, 96, 64))
+    joined = tmp_path / f"joined.{ending}"
+    joined.write_bytes(small.read_bytes() + large.read_bytes())
+    with VideoReader(joined) as frames, pytest.raises(VideoError) as caught:
+        list(frames)
+    problem = f"'{joined}' changes from 64x48 to 96x64 at frame 3; split it by size."
+    assert (caught.value.kind, str(caught.value)) == ("size-changes", problem)
+
+
+def test_video_reader__refuses_a_movie_that_ends_after_a_whole_packet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_clip(
+        tmp_path / "a.mp4", noise_frames(25), options={"bf": "0"}, container_options={"movflags": "faststart"}
+    )
+    with av.open(path) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        end = packets[9].pos + packets[9].size
+    path.write_bytes(path.read_bytes()[:end])
+    monkeypatch.setattr(reader, "cut_reason", lambda path: None)  # which sees it before
+    with (
+        VideoReader(path) as frames,
+        pytest.raises(VideoError, match=r"after 10 of 25 frames: the stream ends"),
+    ):
+        list(frames)
+
+
+def test_video_reader__knows_no_source_before_the_frames(tmp_path: Path) -> None:
+    with VideoReader(write_clip(tmp_path / "a.mp4", noise_frames(2))) as frames:
+        with pytest.raises(VideoError, match=r"read the frames of '.*a.mp4' before its source"):
+            frames.source()
+        assert len(list(frames)) == 2
+        assert frames.source()["codec"] == "h264"
