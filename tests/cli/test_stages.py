@@ -718,7 +718,7 @@ def test_evaluate__by_groups_of_a_file(run: Run, here: Path) -> None:
 
 @pytest.mark.usefixtures("official")
 def test_evaluate__counts_the_videos_in_no_group(run: Run, here: Path) -> None:
-    (here / "groups.csv").write_text("video,group\nv15.mp4,1\nv16.mp4,1\nv17.mp4,1\n")
+    (here / "groups.csv").write_text("video,group\nv15.mp4,1\nv16.mp4,1\nv17.mp4,1\nv18.mp4,\nv19.mp4,\n")
     ended = run(*EVALUATE_OFFICIAL, "--by", "groups.csv")
     assert (ended.code, ended.out.splitlines()[-1]) == (0, "  note: 2 measured videos are in no group")
 

@@ -97,7 +97,7 @@ def test_verify_command__says_why_a_video_is_not_repaired(
     chunk(store, "features/tiny", 1).write_bytes(b"")
     (videos / NAMES[1]).write_bytes(b"no video")
     ended = run("verify", store.path, "--repair", "--root", videos)
-    assert f"  cannot-open: '{NAMES[1]}' cannot be opened" in ended.err
+    assert f"  cannot-open: '{videos / NAMES[1]}' cannot be opened" in ended.err
     assert "0 of 1 damaged videos extracted again" in ended.err
 
 

@@ -133,12 +133,17 @@ def test_build_report__gives_the_reason_where_no_logistic_is_fitted(tmp_path: Pa
     )
 
 
-def test_build_report__one_test_video_is_too_few_for_a_logistic(tmp_path: Path) -> None:
-    (shown,) = build_report([recorded_run(tmp_path / "a", videos=1, splits=2)], tmp_path).runs
-    assert [fit.note for fit in list(shown.fitted.values())[1:]] == [
-        "1 test video(s) are too few for a logistic"
-    ] * 2
-    assert np.isnan(shown.fitted["tiny", 0].tau).all()
+def test_build_report__one_test_score_is_too_few_for_a_logistic(tmp_path: Path) -> None:
+    folder = recorded_run(tmp_path / "a", videos=200, splits=2)
+    path = folder / "predictions.csv"
+    lines = path.read_text().splitlines()
+    for position in [row for row, line in enumerate(lines) if line.startswith("1,test,")][1:]:
+        lines[position] = lines[position].rsplit(",", 2)[0] + ",,"
+    path.write_text("\n".join(lines) + "\n")
+    (shown,) = build_report([folder], tmp_path).runs
+    first, second = (shown.fitted["tiny", split] for split in range(2))
+    assert (first.note, first.converged) == ("", True)
+    assert (second.note, second.converged) == ("1 test video(s) are too few for a logistic", False)
 
 
 def test_build_report__without_curve_csv_has_no_training_curves(tmp_path: Path) -> None:
