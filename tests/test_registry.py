@@ -2,12 +2,20 @@
 
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.registry import _REGISTRIES, Registry, load_plugin, named, pickled_plugins
+from vqafeat.registry import (
+    _REGISTRIES,
+    Registry,
+    load_installed_plugins,
+    load_plugin,
+    named,
+    pickled_plugins,
+)
 
 
 @pytest.fixture
@@ -93,6 +101,21 @@ def test_load_plugin__refuses_what_is_no_plugin(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("1 / 0\n")
     with pytest.raises(ArgumentError, match=r"the plug-in '.*broken\.py' fails: ZeroDivisionError"):
         load_plugin(tmp_path / "broken.py")
+
+
+def test_load_installed_plugins__names_the_package_that_fails(
+    colours: Registry[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = EntryPoint("grey", "vqafeat_no_such_module:grey", "vqafeat.plugins")
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: {point.group: [point]}[group])
+    load_installed_plugins.cache_clear()
+    message = (
+        r"the installed plug-in 'grey' \(vqafeat_no_such_module:grey\) fails: ModuleNotFoundError: "
+        r"No module named 'vqafeat_no_such_module'\. Update or uninstall its package\."
+    )
+    for _ in range(2):  # a failure is not forgotten
+        with pytest.raises(ArgumentError, match=message):
+            colours.get("grey")
 
 
 def test_pickled_plugins__reach_a_process_that_cannot_import_them(tmp_path: Path) -> None:

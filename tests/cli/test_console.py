@@ -8,10 +8,12 @@ from math import nan
 import pytest
 from rich.console import Console
 from vqafeat_cli import console as module
-from vqafeat_cli.console import TimeLeft, fit_progress, shown_progress, sparkline
+from vqafeat_cli.console import TimeLeft, fit_progress, metrics_lines, shown_progress, sparkline
 
 from vqafeat.extraction.results import ExtractionSummary
+from vqafeat.metrics import Metrics
 from vqafeat.training.checkpoint import EpochRecord
+from vqafeat.training.results import MetricsSummary
 
 
 @pytest.fixture
@@ -167,3 +169,17 @@ def test_sparkline__draws_a_curve_in_one_line(values: list[float], line: str) ->
 def test_sparkline__averages_long_curves() -> None:
     # 0 … 99 in four stretches: their means 12, 37, 62, 87 lie at 0, 1/3, 2/3 and 1
     assert sparkline(range(100), width=4) == "▁▃▆█"
+
+
+def test_metrics_lines__have_a_line_for_each_of_several_data_sets() -> None:
+    many, few = (
+        MetricsSummary.of([Metrics(srocc, 0.25, 0.5, 1.5, 0.75, 2.5, videos)] * 2, (), [2.0, 3.0])
+        for srocc, videos in ((0.5, 40), (0.75, 10))
+    )
+    lines = metrics_lines(MetricsSummary.weighted({"konvid": many, "cvd2014": few}), "logistic")
+    plain = "PLCC, plain 0.750, RMSE, plain 2.500, RMSE, calibrated 2.500"
+    assert [line for line in lines if "cvd2014:" in line or "konvid:" in line] == [
+        f"  konvid: SROCC 0.500, KROCC 0.250, PLCC 0.500, RMSE 1.500, {plain}",
+        f"  cvd2014: SROCC 0.750, KROCC 0.250, PLCC 0.500, RMSE 1.500, {plain} *",
+    ]
+    assert not any("konvid:" in line for line in metrics_lines(many, "logistic"))

@@ -1,14 +1,20 @@
 """`vqafeat show` on runs, stores, packed stores and tables, as text and as JSON."""
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.helpers.command_line import Run
+from tests.helpers.datasets import bare_dataset
 from tests.helpers.recorded_runs import scores_of, write_run
+from tests.helpers.stores import identity
 from tests.helpers.tables import OWN_TABLE, make_store
 from vqafeat.paper_tables import table_names
+from vqafeat.store import FeatureStore
+from vqafeat.store.types import VideoFeatures
 
 
 @pytest.fixture
@@ -49,6 +55,21 @@ def test_show__a_video_as_json_has_its_file_frames_and_rows(run: Run) -> None:
     assert stored["rows"] == videos[0]["frames"]["count"]
     shape = "{rows} rows of {channels} channels, {dtype}".format_map(stored)
     assert shape in run("show", "features", "--video", "clip3.mp4").out
+
+
+def test_show__a_video_without_a_file_and_without_features(run: Run, tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path / "small.zarr", bare_dataset(["a", "b"]))
+    store.add_feature_set("tiny", identity())
+    values = VideoFeatures(np.ones((2, 6), np.float32), np.arange(2, dtype=np.int32))
+    store.write_features("tiny", "a", values, "")
+    imported, absent = (
+        json.loads(run("show", store.path, "--video", name, "--json").out)[0] for name in "ab"
+    )
+    assert (imported["file"], imported["frames"]) == (absent["file"], absent["frames"]) == (None, None)
+    assert (imported["feature_sets"]["tiny"]["rows"], absent["feature_sets"]) == (2, {"tiny": None})
+    _, _, file, features = run("show", store.path, "--video", "b").out.splitlines()
+    assert re.fullmatch(r" +file +not known: its features were imported, or are not extracted yet", file)
+    assert re.fullmatch(r" +tiny +not stored", features)
 
 
 def test_show__a_run_as_json_is_the_row_of_runs_and_its_config(run: Run, tmp_path: Path) -> None:

@@ -717,6 +717,13 @@ def test_evaluate__by_groups_of_a_file(run: Run, here: Path) -> None:
 
 
 @pytest.mark.usefixtures("official")
+def test_evaluate__counts_the_videos_in_no_group(run: Run, here: Path) -> None:
+    (here / "groups.csv").write_text("video,group\nv15.mp4,1\nv16.mp4,1\nv17.mp4,1\nv18.mp4,\nv19.mp4,\n")
+    ended = run(*EVALUATE_OFFICIAL, "--by", "groups.csv")
+    assert (ended.code, ended.out.splitlines()[-1]) == (0, "  note: 2 measured videos are in no group")
+
+
+@pytest.mark.usefixtures("official")
 def test_evaluate__by_quality_and_unknown_groupings(run: Run) -> None:
     low = run(*EVALUATE_OFFICIAL, "--by", "quality", "--quality-threshold", 3)
     assert "by quality: low is MOS below 3, high is the rest; mean ± std (median) over the heads" in low.out

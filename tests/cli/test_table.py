@@ -111,3 +111,26 @@ def test_table__runs_as_printed_with_another_recipe_and_protocol(run: Run, tmp_p
         "Run with recipe li in place of li-released. Run with protocol video in place of stored."
         in run(*given).out
     )
+
+
+def test_table__names_the_plots_that_it_writes(run: Run, store: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(f'plot = "bars"\n{OWN_TABLE}')
+    folders = ("--runs", tmp_path / "runs", "--plots", tmp_path / "plots")
+    ended = run("table", tmp_path / "own.toml", "--store", store, *folders, "--jobs", 1)
+    assert (ended.code, f"wrote {tmp_path / 'plots' / 'own.png'}\n" in ended.err) == (0, True), ended.err
+    assert (tmp_path / "plots" / "own.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("table", "images", "words"),
+    [
+        ("li-figure-3", "koniq=", "--images koniq=: the tables take"),
+        ("li-figure-3", "coco=.", "--images coco=.: the tables take bid, clive, imagenet, koniq, spaq, as"),
+        ("li-14", "koniq=.", "--images koniq=.: the tables take no images, as NAME=FOLDER."),
+    ],
+)
+def test_table__refuses_images_that_it_does_not_take(
+    run: Run, tmp_path: Path, table: str, images: str, words: str
+) -> None:
+    ended = run("table", table, "--store", tmp_path, "--images", images)
+    assert (ended.code, words in ended.err) == (2, True), ended.err

@@ -133,6 +133,14 @@ def test_make_demo__makes_missing_and_changed_videos_again(own_copy: Path, demo:
     assert (own_copy / "videos/c01_pristine.mp4").stat().st_mtime_ns == untouched
 
 
+def test_make_demo__writes_lost_labels_again_and_no_video(own_copy: Path, demo: Path) -> None:
+    (own_copy / "labels.csv").unlink()
+    before = {path: path.stat().st_mtime_ns for path in (own_copy / "videos").iterdir()}
+    make_demo(own_copy, contents=1, seconds=SECONDS)
+    assert contents_of(own_copy) == contents_of(demo)
+    assert {path: path.stat().st_mtime_ns for path in (own_copy / "videos").iterdir()} == before
+
+
 def test_make_demo__does_not_overwrite_a_set_of_other_settings(own_copy: Path) -> None:
     with pytest.raises(
         DatasetError,

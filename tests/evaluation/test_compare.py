@@ -417,6 +417,10 @@ def test_compare_runs__refuses_wrong_arguments(tmp_path: Path) -> None:
         ArgumentError, match=r"measure is 'mae'; it has to be one of srocc, krocc, plcc, rmse, plcc_plain"
     ):
         quick([a, b], measure="mae")
+    with pytest.raises(
+        ArgumentError, match=r"runs is the text 'runs/a'; give a list of runs or of their folders\."
+    ):
+        compare_runs("runs/a")
     with pytest.raises(UnknownNameError, match=r"unknown paired test 'z'"):
         quick([a, b], test="z")
     with pytest.raises(ArgumentError, match="resamples is 0"):

@@ -17,7 +17,7 @@ from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.errors import ArgumentError, VideoError
 from vqafeat.evaluation.model import Model
-from vqafeat.evaluation.predict import ScoreChecks, Scorer
+from vqafeat.evaluation.predict import ScoreChecks, ScoredVideo, Scorer
 from vqafeat.store import FeatureStore
 from vqafeat.training.results import read_json
 from vqafeat.training.training_features import TrainingFeatures
@@ -172,3 +172,20 @@ def test_scorer__takes_weights_that_were_named_before(
         ArgumentError, match=r"weights from the file net.pth; name it with --weights squeezenet1_0=FILE"
     ):
         Scorer(trained, {})
+
+
+def test_scored_video__prints_its_score_scale_and_frames() -> None:
+    values = np.zeros(5)
+    scored = ScoredVideo(
+        Path("clips/a.mp4"),
+        score=3.14159,
+        head_scores=np.array([3.0, 3.28318]),
+        splits=(0, 1),
+        scale="MOS, 1 to 5",
+        calibrated=True,
+        frames=np.arange(5, dtype=np.int32),
+        seconds=values,
+        frame_scores=values,
+        warmup=values.astype(bool),
+    )
+    assert repr(scored) == "clips/a.mp4: 3.142 (MOS, 1 to 5), 5 frames"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from tests.helpers.command_line import Run
 from tests.helpers.datasets import bare_dataset
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError
 from vqafeat.extraction.importers import import_matrix, import_vsfa, read_matrix, vsfa_dataset
@@ -206,3 +207,22 @@ def test_read_matrix__reads_both_versions_of_matlab_files(tmp_path: Path) -> Non
         (tmp_path / "cut.mat").write_bytes(whole[:cut])
         with pytest.raises(DatasetError, match="is not a MATLAB file"):
             read_matrix(tmp_path / "cut.mat")
+
+
+def test_import_command__prints_notes_and_what_is_left_out(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.csv").write_text("Name;Score\n" + "".join(f"v{row}.mp4;{row}\n" for row in range(6)))
+    matrix = np.ones((6, 4))
+    savemat("brisque.mat", {"feats_mat": matrix})
+    ended = run("import", "mat", "brisque.mat", "--dataset", "own.csv", "--store", "whole")
+    assert (ended.code, "left out" in ended.err) == (0, False)
+    assert "own.csv: video is the column 'Name', mos is the column 'Score'" in ended.err
+    matrix[1:5, 2] = np.nan
+    savemat("brisque.mat", {"feats_mat": matrix})
+    ended = run("import", "mat", "brisque.mat", "--dataset", "own.csv")
+    assert ended.code == 3
+    assert ended.out == "features/own.zarr: 2 videos imported as 'brisque', 4 channels.\n"
+    reason = "their features are not finite (first: v1.mp4, v2.mp4, v3.mp4)."
+    assert f"4 videos were left out: {reason}\n" in ended.err

@@ -8,12 +8,20 @@ import pytest
 
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.command_line import Run
-from tests.helpers.datasets import csv_dataset
+from tests.helpers.datasets import bare_dataset, csv_dataset
 from tests.helpers.extractions import tree
+from vqafeat.datasets import load_manifest
 from vqafeat.errors import ArgumentError, IdentityError
 from vqafeat.extraction.extract import extract_features
 from vqafeat.extraction.pipeline import Resources
-from vqafeat.extraction.verify import Comparison, compared, damaged_videos, repair, stored_extractors
+from vqafeat.extraction.verify import (
+    Comparison,
+    compared,
+    damaged_videos,
+    repair,
+    stored_dataset,
+    stored_extractors,
+)
 from vqafeat.store import FeatureStore, pack_store, verify_store
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone", "decode_here")
@@ -83,6 +91,23 @@ def test_verify_command__repairs_and_reports(store: FeatureStore, videos: Path, 
     assert cut.exists(), "nothing was removed"
 
 
+def test_verify_command__says_why_a_video_is_not_repaired(
+    store: FeatureStore, videos: Path, run: Run
+) -> None:
+    chunk(store, "features/tiny", 1).write_bytes(b"")
+    (videos / NAMES[1]).write_bytes(b"no video")
+    ended = run("verify", store.path, "--repair", "--root", videos)
+    assert f"  cannot-open: '{videos / NAMES[1]}' cannot be opened" in ended.err
+    assert "0 of 1 damaged videos extracted again" in ended.err
+
+
+def test_verify_command__lists_what_a_repair_leaves(store: FeatureStore, videos: Path, run: Run) -> None:
+    (store.path / "features" / "tiny" / "zarr.json").write_text("{")
+    ended = run("verify", store.path, "--repair", "--root", videos)
+    damage = "features/tiny: its zarr.json is damaged; delete the folder and run `vqafeat extract` again"
+    assert (ended.code, ended.out.splitlines()) == (3, [damage, f"still wrong: {damage}"]), ended.err
+
+
 def test_verify_command__compares_a_sample_with_the_videos(
     store: FeatureStore, videos: Path, tmp_path: Path, run: Run
 ) -> None:
@@ -128,3 +153,27 @@ def test_stored_extractors__refuse_other_weights(store: FeatureStore) -> None:
         stored_extractors(store, {"tiny": "random:7"})
     with pytest.raises(ArgumentError, match=r"tolerance is -1; it has to be at least 0"):
         Comparison("a", "tiny", 0.0, -1)
+
+
+def test_stored_dataset__finds_files_as_the_manifest_of_its_name_says(tmp_path: Path) -> None:
+    names = ["0912_Cheer.yuv", "0913_Walk.yuv"]
+    store = FeatureStore.create(tmp_path / "live-qualcomm.zarr", bare_dataset(names, "live-qualcomm"))
+    (tmp_path / "videos" / "Artifacts").mkdir(parents=True)
+    (tmp_path / "videos" / "Artifacts" / names[1]).touch()
+    dataset = stored_dataset(store, names[1:], tmp_path / "videos")
+    assert [video.path for video in dataset.videos] == [tmp_path / "videos" / "Artifacts" / names[1]]
+    manifest = load_manifest("live-qualcomm")
+    assert dataset.raw is not None
+    assert (dataset.raw, dataset.files) == (manifest.raw, manifest.files)
+
+
+def test_compared__a_video_that_cannot_be_decoded_differs(store: FeatureStore, videos: Path) -> None:
+    (videos / NAMES[0]).write_bytes(b"no video")
+    extractors = stored_extractors(store, {})
+    comparisons = compared(store, NAMES[:2], videos, extractors, 0.001)
+    differences = {(one.feature_set, one.video): one.difference for one in comparisons}
+    assert differences == {
+        (extractor.feature_set, name): difference
+        for extractor in extractors
+        for name, difference in ((NAMES[0], np.inf), (NAMES[1], 0.0))
+    }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from tests.helpers.datasets import bare_dataset
 from tests.helpers.image_sets import MakeSet
@@ -17,12 +18,13 @@ from tests.helpers.tables import MakeTable
 from vqafeat.backbones.feature_set import FeatureExtractor, build_extractors
 from vqafeat.datasets import Dataset, load_dataset, load_manifest
 from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.evaluation.model import Model
 from vqafeat.paper_tables.cells.runs import SubsetCell
 from vqafeat.paper_tables.figures import plot_table
 from vqafeat.paper_tables.format import cell_text
 from vqafeat.paper_tables.load import load_table
 from vqafeat.paper_tables.run import TableResult, check, run_table
-from vqafeat.paper_tables.sources import FeatureStores, FitCache
+from vqafeat.paper_tables.sources import DemoStores, FeatureStores, FitCache
 from vqafeat.paper_tables.table import PaperTable, TableFit, Task
 from vqafeat.pretraining.coral import image_features, image_paths
 from vqafeat.store import FeatureStore
@@ -198,3 +200,55 @@ def test_subset_cell__calibrates_known_data_sets_alone(tmp_path: Path) -> None:
         ArgumentError, match="calibration is inlsa, which has no line for lsvq; it is known for"
     ):
         cell.lines(task)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "least_high"), [(None, 3.0), (2.0, 2.0)], ids=["middle of the range", "threshold"]
+)
+def test_subset_cell__divides_quality_at_the_middle_or_a_threshold(
+    stores: Path, tmp_path: Path, threshold: float | None, least_high: float
+) -> None:
+    fits = FitCache(FeatureStores(stores), tmp_path)
+    task = Task(TableFit("resnet18", datasets=("konvid",)), "srocc", fits)
+    low, high = (SubsetCell("quality", name, threshold=threshold).group(task) for name in ("low", "high"))
+    # the range of the labels, 0.8 to 3.3, becomes 1 to 5
+    scaled = {
+        video.name: 1 + 4 * (video.mos - 0.8) / 2.5
+        for video in FeatureStore.open(stores / "konvid.zarr").dataset.videos
+    }
+    assert low == {name for name, label in scaled.items() if label < least_high}
+    assert high == set(scaled) - low
+    assert low
+    assert high
+
+
+@pytest.mark.parametrize(
+    ("datasets", "member", "known"),
+    [("konvid", "konvid", "konvid"), (VIDEO_SETS, "lsvq", "konvid, live-vqc")],
+    ids=["one data set", "another data set"],
+)
+def test_fit_cell__refuses_a_member_that_is_none(
+    make_table: MakeTable, stores: Path, tmp_path: Path, datasets: Any, member: str, known: str
+) -> None:
+    table = make_table([{"name": "a", "datasets": datasets, "fit": {"member": member}}])
+    (failure,) = run_table(table, FitCache(FeatureStores(stores), tmp_path)).failures
+    assert f"member is '{member}'; name one of several data sets, here {known}." in failure
+    assert not list(tmp_path.iterdir()), "nothing was trained"
+
+
+def test_part_cell__measures_the_videos_of_another_official_part(
+    make_table: MakeTable, stores: Path, tmp_path: Path
+) -> None:
+    part = {"kind": "part", "part": {"name": "test-1080p"}}
+    table = make_table([{"name": "a", "head": "no-time", **part}], run={"protocol": "official", "splits": 1})
+    demo = DemoStores(FeatureStore.open(stores / "demo.zarr"))
+    result = run_table(table, FitCache(demo, tmp_path))
+    measured = result.cells[0].measured
+    assert measured is not None, result.failures
+    (source,) = demo.sources(["konvid"])
+    videos = [video for video in source.dataset.videos if video.split == "test-1080p"]
+    model = Model.load(measured.runs[0])
+    scores = [model.score(source.read("resnet18", video.name).values) for video in videos]
+    assert measured.videos == len(videos) == 8
+    expected = spearmanr(scores, [video.mos for video in videos]).statistic
+    assert measured.spread.values == pytest.approx((expected,))

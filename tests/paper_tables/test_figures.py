@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.helpers.tables import MakeTable
-from vqafeat.errors import DatasetError
+from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.evaluation.model import load_model
 from vqafeat.paper_tables import figures
 from vqafeat.paper_tables.cells.networks import TimingCell
@@ -22,6 +22,7 @@ from vqafeat.training.results import Summary
 from vqafeat.training.run import Run
 
 pytestmark = pytest.mark.usefixtures("networks_drawn_once")
+ONE = Measured(Summary.of([0.5]))
 
 
 @pytest.fixture
@@ -77,6 +78,27 @@ def test_plot_table__panels_of_one_measure_share_their_axis(
         assert panel.get_ylim() == (low, high)
         assert len(panel.lines) == 6  # OS, SO and SS, measured and published
         assert all(low < value < high for line in panel.lines for value in np.asarray(line.get_ydata()))
+
+
+def test_plot_table__refuses_a_figure_without_a_value(make_table: MakeTable, tmp_path: Path) -> None:
+    table = make_table([{"name": "a"}], plot="bars")
+    with pytest.raises(
+        ArgumentError,
+        match="'tiny-0' has no measured or published values to plot; extract its features first, or leave "
+        "out --plots",
+    ):
+        figures.plot_table(TableResult(table, tuple(map(CellResult, table.cells))), tmp_path / "plots")
+    assert not (tmp_path / "plots").exists()
+
+
+def test_plot_table__says_so_where_nothing_was_measured(
+    make_table: MakeTable, new_figures: list[Figure], tmp_path: Path
+) -> None:
+    table = make_table([{"name": "a", "published": "0.5"}], plot="curves")
+    cells = [CellResult(cell, measured) for cell in table.cells for measured in (None, ONE)]
+    for cell in cells:
+        figures.plot_table(TableResult(table, (cell,)), tmp_path)
+    assert [figure.get_supxlabel() for figure in new_figures] == ["nothing was measured", ""]
 
 
 def test_timing_cell__the_last_clip_costs_as_much_as_the_others(tmp_path: Path) -> None:

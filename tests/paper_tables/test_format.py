@@ -4,6 +4,7 @@ import csv
 import re
 from html.parser import HTMLParser
 from io import StringIO
+from math import inf, nan
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tests.helpers.tables import MakeTable
 from vqafeat.paper_tables.format import RENDERERS
 from vqafeat.paper_tables.run import TableResult
-from vqafeat.paper_tables.table import CellResult, Measured
+from vqafeat.paper_tables.table import CellResult, Measured, number
 from vqafeat.training.results import Summary
 
 NAMES = ["=1+1|<b>", "50% & $x_1^2~{#}\\"]
@@ -97,3 +98,10 @@ def test_html__names_rows_and_columns_and_holds_no_foreign_tags(result: TableRes
     scopes = [attributes.get("scope") for tag, attributes in reader.tags if tag == "th"]
     assert scopes == ["colgroup", "col", "col", "row", "row", "row", "row"]
     assert ("th", {"scope": "colgroup", "colspan": "2"}) in reader.tags
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(nan, "–"), (inf, "–"), (-0.5, "−0.500"), (0.0, "0.000"), (-2e-5, "−2.00e-05")]
+)
+def test_number__has_a_dash_for_what_is_not_finite(value: float, text: str) -> None:
+    assert number(value, 3) == text

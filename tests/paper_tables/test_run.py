@@ -243,6 +243,17 @@ def test_average__weighs_each_cell_by_its_measured_videos() -> None:
     assert plain.mean == pytest.approx(0.76)
 
 
+@pytest.mark.parametrize(("measured", "of"), [([], 0), ([0.5], 2)])
+def test_average__refuses_cells_that_are_not_measured(measured: list[float], of: int) -> None:
+    cell = Cell(0, 0, "fit", None, "srocc", "mean", None, None)
+    peers = [CellResult(cell, Measured(Summary.of([value]), 20)) for value in measured]
+    peers += [CellResult(cell)] * (of - len(peers))
+    with pytest.raises(
+        ArgumentError, match=f"^{len(measured)} of {of} cells to average are measured; run the others"
+    ):
+        average(peers)
+
+
 def test_run_table__plcc_without_a_mapping_is_next_to_the_mapped_one(
     make_table: MakeTable, stores: Path, tmp_path: Path
 ) -> None:
@@ -329,6 +340,23 @@ def test_recorded_result__fills_its_row(make_table: MakeTable, tmp_path: Path) -
         DatasetError, match="unlike names 'cvd2014', which is not recorded; name one of konvid, live-vqc"
     ):
         recorded_study(make_table, unlike={"cvd2014": "others"})
+
+
+def test_recorded_result__leaves_out_data_sets_that_are_not_recorded(
+    make_table: MakeTable, tmp_path: Path
+) -> None:
+    mos = np.arange(8.0)
+    np.savez(tmp_path / "some.npz", **{f"K/0{i}/{key}": mos for i in range(2) for key in ("sq", "rq", "mq")})
+    result = recorded_result(recorded_study(make_table, databases={"konvid": "K"}), tmp_path / "some.npz")
+    assert value(result, 0) == pytest.approx(1)
+    assert [actual.measured is None for actual in result.row(0)] == [False, True, True]
+
+
+def test_recorded__names_a_row_of_its_table(make_table: MakeTable) -> None:
+    with pytest.raises(
+        DatasetError, match=r"table 'tiny-0' has no row 'mine'; name one of its rows in \[recorded\]"
+    ):
+        recorded_study(make_table, row="mine")
 
 
 def test_recorded_result__refuses_predictions_that_do_not_fit(make_table: MakeTable, tmp_path: Path) -> None:

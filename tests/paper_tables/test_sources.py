@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers.tables import VIDEOS
+from tests.helpers.datasets import bare_dataset
+from tests.helpers.tables import VIDEOS, make_store
 from vqafeat.errors import StoreError
 from vqafeat.heads import HEADS
 from vqafeat.paper_tables import table_names
 from vqafeat.paper_tables.figures import plot_table
 from vqafeat.paper_tables.load import load_table
 from vqafeat.paper_tables.run import run_table
-from vqafeat.paper_tables.sources import DemoStores, FitCache
-from vqafeat.paper_tables.table import TableFit
+from vqafeat.paper_tables.sources import DemoStores, FeatureStores, FitCache
+from vqafeat.paper_tables.table import RequiredFeatures, TableFit
 from vqafeat.store import FeatureStore
 
 # one of each kind of cell; the slow test takes them all
@@ -23,6 +24,22 @@ QUICK += ["li-7", "li-12", "fang-7"]
 
 def small_stores(stores: Path) -> DemoStores:
     return DemoStores(FeatureStore.open(stores / "demo.zarr"))
+
+
+def test_missing__counts_the_videos_that_lack_features(tmp_path: Path) -> None:
+    store = FeatureStore.open(make_store(tmp_path, "konvid").path, writable=True)
+    need = RequiredFeatures("konvid", "resnet18")
+    assert FeatureStores(tmp_path).missing(need) == ""
+    store.forget("clip3.mp4")
+    words = f"konvid has features resnet18 of 47 of {VIDEOS} videos; --skip-missing uses these"
+    assert FeatureStores(tmp_path).missing(need) == words
+    assert FeatureStores(tmp_path, skip_missing=True).missing(need) == ""
+
+
+def test_demo_stores__refuse_a_store_without_features(tmp_path: Path) -> None:
+    empty = FeatureStore.create(tmp_path / "demo.zarr", bare_dataset(["a"], "demo"))
+    with pytest.raises(StoreError, match=r"demo\.zarr' holds no features; run `vqafeat demo` first"):
+        DemoStores(empty)
 
 
 def test_demo_stores__several_data_sets_share_the_contents(stores: Path) -> None:

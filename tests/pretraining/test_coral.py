@@ -97,6 +97,15 @@ def test_image_features__equal_a_frame_in_the_extraction(make_set: MakeSet) -> N
         image_features(name, paths, clips, torch.device("cpu"))
 
 
+def test_image_features__refuse_an_image_below_the_network_s_size(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 20)).save(tmp_path / "low.png")
+    (extractor,) = build_extractors(["squeezenet1_0"], {"squeezenet1_0": "random"})
+    with pytest.raises(
+        ArgumentError, match=r"low\.png' is 40x20; 'squeezenet1_0' needs sides of at least 21\."
+    ):
+        image_features("mine", [tmp_path / "low.png"], extractor, torch.device("cpu"))
+
+
 def test_image_paths__takes_any_folder_of_images(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     for name in ("b.png", "deep/a.JPG"):

@@ -133,6 +133,25 @@ def test_build_report__gives_the_reason_where_no_logistic_is_fitted(tmp_path: Pa
     )
 
 
+def test_build_report__one_test_score_is_too_few_for_a_logistic(tmp_path: Path) -> None:
+    folder = recorded_run(tmp_path / "a", videos=200, splits=2)
+    path = folder / "predictions.csv"
+    lines = path.read_text().splitlines()
+    for position in [row for row, line in enumerate(lines) if line.startswith("1,test,")][1:]:
+        lines[position] = lines[position].rsplit(",", 2)[0] + ",,"
+    path.write_text("\n".join(lines) + "\n")
+    (shown,) = build_report([folder], tmp_path).runs
+    first, second = (shown.fitted["tiny", split] for split in range(2))
+    assert (first.note, first.converged) == ("", True)
+    assert (second.note, second.converged) == ("1 test video(s) are too few for a logistic", False)
+
+
+def test_build_report__without_curve_csv_has_no_training_curves(tmp_path: Path) -> None:
+    folder = recorded_run(tmp_path / "a")
+    (folder / "curve.csv").unlink()
+    assert build_report([folder], tmp_path).runs[0].training == ()
+
+
 def test_build_report__notes_what_the_calibration_warns_of(tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "a")
     path = folder / "calibration.json"
@@ -460,6 +479,24 @@ def test_rendered__has_each_note_once(tmp_path: Path) -> None:
     assert "made for a test" in lines
 
 
+def test_rendered__says_that_a_run_has_no_mapping(tmp_path: Path) -> None:
+    runs = [recorded_run(tmp_path / name, mapping=name) for name in ("none", "logistic")]
+    page = rendered(build_report(runs, tmp_path))
+    assert "<li>none: PLCC and RMSE are those without a mapping</li>" in page
+    assert page.count("without a mapping</li>") == 1
+
+
+def test_rendered__writes_options_in_words(tmp_path: Path) -> None:
+    options = [{"width": 32, "deep": True}, {}]
+    runs = [
+        recorded_run(tmp_path / name, recipe={"loss": "l1", "head_options": own})
+        for name, own in zip("ab", options, strict=True)
+    ]
+    cells = r'Recipe: head options</td>\s*<td class="words long">(.*?)</td><td class="words long">(.*?)</td>'
+    (texts,) = re.findall(cells, rendered(build_report(runs, tmp_path)))
+    assert texts == ("width 32, deep yes", "–")
+
+
 # --- safety
 
 
@@ -602,6 +639,11 @@ def test_report__parts_refuse_wrong_values(fitted: tuple[Path, Path]) -> None:
         Report("title", (shown, shown))
     with pytest.raises(DatasetError, match="table 'a' has rows of more or fewer than its 2 columns"):
         ReportTable("a", "", (), ("x", "y"), (("row", (ReportCell("1", 1.0),)),))
+
+
+def test_report_command__prints_the_notes_of_a_run(run: Run, tmp_path: Path) -> None:
+    ended = run("report", recorded_run(tmp_path / "a"), "--store", tmp_path, "--out", tmp_path / "page.html")
+    assert (ended.code, "a: no scores of frames for 'tiny': " in ended.err) == (0, True), ended.err
 
 
 def test_report_command__writes_and_does_not_replace(run: Run, tmp_path: Path) -> None:
