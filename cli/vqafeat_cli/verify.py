@@ -73,23 +73,24 @@ def verify(
 
 
 def _repair(path: StorePath, root: StorePath, weights: tuple[str, ...], compute: dict[str, Any]) -> list[str]:
-    """Extract the damaged videos of a store again; return the remaining problems."""
+    """Extract the damaged videos of a store again; return the remaining problems and the failures."""
     from vqafeat.extraction.verify import damaged_videos, repair, stored_extractors
     from vqafeat.store import verify_store
     from vqafeat_cli.console import shown_progress
 
-    store = vf.FeatureStore.open(path, writable=True)
+    store, failed = vf.FeatureStore.open(path, writable=True), list[str]()
     if names := damaged_videos(store):
         extractors = stored_extractors(store, options.network_weights(weights, store.feature_sets()))
         with shown_progress(len(names)) as progress:
             summary = repair(store, names, root, extractors, options.resources(**compute), progress)
-        for failure in summary.failures:
-            click.echo(f"  {failure.kind}: {failure.message}", err=True)
+        failed = [f"{failure.kind}: {failure.message}" for failure in summary.failures]
+        for failure in failed:
+            click.echo(f"  {failure}", err=True)
         click.echo(f"{path}: {summary.extracted} of {len(names)} damaged videos extracted again.", err=True)
     remaining = list(verify_store(vf.FeatureStore.open(path)))
     for problem in remaining:
         click.echo(f"still wrong: {problem}")
-    return remaining
+    return remaining + failed
 
 
 def _sample(store: "vf.FeatureStore", size: int, seed: int) -> list[str]:

@@ -98,7 +98,7 @@ def test_verify_command__says_why_a_video_is_not_repaired(
     (videos / NAMES[1]).write_bytes(b"no video")
     ended = run("verify", store.path, "--repair", "--root", videos)
     assert f"  cannot-open: '{videos / NAMES[1]}' cannot be opened" in ended.err
-    assert "0 of 1 damaged videos extracted again" in ended.err
+    assert (ended.code, "0 of 1 damaged videos extracted again" in ended.err) == (3, True)
 
 
 def test_verify_command__lists_what_a_repair_leaves(store: FeatureStore, videos: Path, run: Run) -> None:
@@ -177,3 +177,6 @@ def test_compared__a_video_that_cannot_be_decoded_differs(store: FeatureStore, v
         for extractor in extractors
         for name, difference in ((NAMES[0], np.inf), (NAMES[1], 0.0))
     }
+    failed, equal = (str(one) for one in comparisons if one.feature_set == "tiny")
+    assert failed.startswith(f"tiny/{NAMES[0]}: cannot be compared: '{videos / NAMES[0]}' cannot be opened")
+    assert (failed[-1], equal) == (".", f"tiny/{NAMES[1]}: equal")

@@ -34,6 +34,11 @@ def test_missing__counts_the_videos_that_lack_features(tmp_path: Path) -> None:
     words = f"konvid has features resnet18 of 47 of {VIDEOS} videos; --skip-missing uses these"
     assert FeatureStores(tmp_path).missing(need) == words
     assert FeatureStores(tmp_path, skip_missing=True).missing(need) == ""
+    for video in store.complete_videos("resnet18"):
+        store.forget(video)
+    none = f"konvid has features resnet18 of 0 of {VIDEOS} videos"
+    assert FeatureStores(tmp_path).missing(need) == none
+    assert FeatureStores(tmp_path, skip_missing=True).missing(need) == none
 
 
 def test_demo_stores__refuse_a_store_without_features(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ class Comparison:
     feature_set: str
     difference: float  # the largest, divided by the largest stored value; infinite if frames or rows differ
     tolerance: float  # the largest difference that passes
+    failure: str = ""  # why the file gives no features now
 
     def __post_init__(self) -> None:
         if not self.tolerance >= 0:
@@ -46,8 +47,8 @@ class Comparison:
         if self.difference == 0:
             result = "equal"
         elif not np.isfinite(self.difference):
-            result = "has other frames or rows"
-        excess = "" if self.passed else f", more than {self.tolerance:g}"
+            result = f"cannot be compared: {self.failure}" if self.failure else "has other frames or rows"
+        excess = "" if self.passed or self.failure else f", more than {self.tolerance:g}"
         return f"{self.feature_set}/{self.video}: {result}{excess}"
 
 
@@ -114,9 +115,16 @@ def compared(
     dataset = stored_dataset(store, names, root)
     with tempfile.TemporaryDirectory(prefix="vqafeat-verify-") as folder:
         again = FeatureStore.create(store_path(Path(folder), dataset.name), dataset)
-        extract_features(dataset, extractors, again, resources=resources, progress=progress)
+        summary = extract_features(dataset, extractors, again, resources=resources, progress=progress)
+        reasons = {failure.video: failure.message for failure in summary.failures}
         return [
-            Comparison(name, feature_set, _difference(store, again, feature_set, name), tolerance)
+            Comparison(
+                name,
+                feature_set,
+                _difference(store, again, feature_set, name),
+                tolerance,
+                reasons.get(name, ""),
+            )
             for feature_set in (extractor.feature_set for extractor in extractors)
             for name in names
             if store.is_complete(feature_set, name)

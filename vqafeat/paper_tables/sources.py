@@ -49,7 +49,8 @@ class FeatureStores:
         complete, videos = self._complete(need), len(store.dataset.videos)
         if complete == videos or (self._skip_missing and complete):
             return ""
-        return f"{dataset} has features {name} of {complete} of {videos} videos; --skip-missing uses these"
+        hint = "; --skip-missing uses these" if complete else ""
+        return f"{dataset} has features {name} of {complete} of {videos} videos{hint}"
 
     def sources(self, datasets: Sequence[str]) -> list[FeatureReader]:
         """Return the stores of data sets that are used together."""
