@@ -1,11 +1,14 @@
 """Tiny video files for tests."""
 
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import numpy.typing as npt
+
+from vqafeat.video import DecodeJob
 
 
 def noise_frames(count: int, width: int = 64, height: int = 48, seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -38,3 +41,9 @@ def write_clip(
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
     return path
+
+
+def jobs_of(paths: Iterable[Path]) -> Callable[[], tuple[str, DecodeJob] | None]:
+    """What a pool asks for its next job: one for each path, under the name of its file."""
+    waiting = iter(paths)
+    return lambda: next(((path.name, DecodeJob(path)) for path in waiting), None)

@@ -2,7 +2,7 @@
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from itertools import repeat
@@ -14,7 +14,7 @@ import pytest
 import torch
 from av.video.frame import VideoFrame
 
-from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.clips import jobs_of, noise_frames, write_clip
 from vqafeat.errors import ArgumentError
 from vqafeat.video import Chunk, DecodeJob, Message, VideoEnd, VideoFailed, decode_here, nvdec
 from vqafeat.video.chunks import ChunksOf
@@ -23,11 +23,6 @@ from vqafeat.video.nvdec import DeviceDecodePool
 from vqafeat.video.reader import FRAMES_KEPT, VideoReader
 
 CPU = torch.device("cpu")
-
-
-def jobs_of(paths: Iterable[Path]) -> Callable[[], tuple[str, DecodeJob] | None]:
-    waiting: Iterator[Path] = iter(paths)
-    return lambda: next(((path.name, DecodeJob(path)) for path in waiting), None)
 
 
 def decoded(messages: Iterable[Message]) -> tuple[npt.NDArray[np.uint8], list[float], Message]:

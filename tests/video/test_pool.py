@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,15 +12,10 @@ import numpy as np
 import pytest
 
 from tests.helpers import crashing_decoder
-from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.clips import jobs_of, noise_frames, write_clip
 from vqafeat.errors import ArgumentError
 from vqafeat.video import Chunk, DecodeJob, DecodePool, VideoEnd, VideoFailed, decode_here
 from vqafeat.video import pool as pool_module
-
-
-def jobs_of(paths: list[Path]) -> Callable[[], tuple[str, DecodeJob] | None]:
-    waiting: Iterator[Path] = iter(paths)
-    return lambda: next(((path.name, DecodeJob(path)) for path in waiting), None)
 
 
 def decoded(pool: DecodePool[str], paths: list[Path]) -> dict[str, tuple[int, str]]:
