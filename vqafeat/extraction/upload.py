@@ -7,11 +7,10 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from vqafeat.errors import VideoError
 from vqafeat.extraction.batching import unless_out_of_memory
 from vqafeat.video import Chunk
 from vqafeat.video.chunks import Buffer
-from vqafeat.video.rgb import Frames, to_rgb
+from vqafeat.video.rgb import Frames, no_memory_for_frames, to_rgb
 
 CHUNKS_AHEAD = 32  # that may wait for a GPU, so that its memory is bounded
 
@@ -45,7 +44,7 @@ class Uploader:
             return
         planes = unless_out_of_memory(lambda: self._copied(chunk.data))
         if planes is None:
-            raise VideoError("out-of-memory", f"'{self._device}' has no memory for the next decoded frames.")
+            raise no_memory_for_frames(self._device)
         yield Frames(planes, chunk.layout)
 
     def _copied(self, data: Buffer) -> Tensor:

@@ -15,10 +15,11 @@ from av.video.frame import VideoFrame
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from vqafeat.errors import ArgumentError, VideoError
+from vqafeat.errors import ArgumentError
 from vqafeat.video.chunks import Chunk, DecodeJob, Message, VideoEnd, VideoFailed, decode_chunks
 from vqafeat.video.frame import HARDWARE_FORMAT, Frame, FrameLayout, format_name
 from vqafeat.video.reader import FRAMES_KEPT, VideoReader
+from vqafeat.video.rgb import no_memory_for_frames
 
 MOST_THREADS = 8  # an H100 has seven decoders; more threads make them slower
 WAIT_SECONDS = 0.1
@@ -120,8 +121,7 @@ class DeviceDecodePool(Generic[Key]):
         try:
             return torch.empty((frames, nbytes), dtype=torch.uint8, device=self._device)
         except torch.OutOfMemoryError as error:
-            message = f"'{self._device}' has no memory for the next decoded frames."
-            raise VideoError("out-of-memory", message) from error
+            raise no_memory_for_frames(self._device) from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vqafeat.errors import VideoError
 from vqafeat.video.frame import FrameLayout
 
 
@@ -36,6 +37,11 @@ class Frames:
         if isinstance(rows, list):  # an index would be copied to the device, which waits for it
             return Frames(torch.stack([self.data[row] for row in rows]), self.layout)
         return Frames(self.data[rows], self.layout)
+
+
+def no_memory_for_frames(device: torch.device) -> VideoError:
+    """Return the error of a device without memory for decoded frames."""
+    return VideoError("out-of-memory", f"'{device}' has no memory for the next decoded frames.")
 
 
 def joined(pieces: Sequence[Frames]) -> Frames:
