@@ -172,7 +172,9 @@ def fit_progress(
 
         def show(split: int, record: "EpochRecord") -> None:
             name = f"split {split}" if split < splits else "final head"
-            sroccs = curves.setdefault(split, [])
+            if record.epoch == 1:  # again if the memory of a GPU was too small for its group
+                curves[split] = []
+            sroccs = curves[split]
             sroccs.append(record.validation_srocc)
             curve = "no validation SROCC"
             if finite := [srocc for srocc in sroccs if isfinite(srocc)]:

@@ -50,6 +50,16 @@ def test_fit_progress__shows_epochs_time_left_and_the_latest_curve(clock: Callab
     assert "split 1: validation SROCC ▁█▅ 0.300, best 0.800" in line
 
 
+def test_fit_progress__of_a_split_that_begins_again_counts_it_once() -> None:
+    text = StringIO()
+    with fit_progress(
+        2, 4, Console(file=text, force_terminal=True, width=130, color_system=None)
+    ) as progress:
+        for epoch in (1, 2, 3, 1, 2):
+            progress(0, EpochRecord(epoch, 0.5, 0.1 * epoch))
+    assert "2/8 in 1 of 2 splits, split 0: validation SROCC ▁█ 0.200, best 0.200" in text.getvalue()
+
+
 def test_fit_progress__says_unknown_totals_and_curves_without_a_number() -> None:
     assert "epochs ━" in shown(2, None, [(0, 0.5), (0, 0.5)])
     assert " 2 in 1 of 2 splits" in shown(2, None, [(0, 0.5), (0, 0.5)])
