@@ -56,6 +56,18 @@ def test_device_decode_pool__gives_the_frames_of_this_process(clips: list[Path],
         assert (seconds, end) == expected[1:]
 
 
+@pytest.mark.parametrize(
+    "name", ["rotated_90.mov", "h264_10bit.mp4", "edit_list_yuv444.mp4", "no_fps.ts", "truncated.mp4"]
+)
+def test_device_decode_pool__of_odd_videos(shared_data: Path, name: str) -> None:
+    path = shared_data / "odd" / name
+    with closing(DeviceDecodePool[str](CPU, 1, 30)) as pool:
+        given = decoded(message for _, message in pool.messages(jobs_of([path])))
+    expected = decoded(decode_here(DecodeJob(path)))
+    np.testing.assert_array_equal(given[0], expected[0])
+    assert given[1:] == expected[1:]
+
+
 def test_device_decode_pool__reports_a_broken_video_and_decodes_the_others(clips: list[Path]) -> None:
     clips[1].write_bytes(clips[1].read_bytes()[:-300])
     with closing(DeviceDecodePool[str](CPU, 2, 30)) as pool:
