@@ -124,7 +124,7 @@ def write_array(
 ) -> None:
     """Write an array as one uncompressed chunk with a CRC-32C, even if all values are zero; metadata last.
 
-    Zarr would write the same bytes, but takes 8 times as long, and memory for several copies of the chunk.
+    Zarr would write the same bytes, but takes 3 times as long, and memory for several copies of the chunk.
     """
     little_endian = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     data = little_endian.reshape(-1).view(np.uint8)
