@@ -624,6 +624,13 @@ def test_load_dataset__distinguishes_unknown_names_from_folders(tmp_path: Path) 
         load_dataset(str(tmp_path))
 
 
+def test_load_dataset__says_how_a_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("clips").mkdir()
+    with pytest.raises(UnknownNameError, match=r"'clips': known are.* videos of that folder, write clips/\."):
+        load_dataset("clips")
+
+
 # --- a user's CSV
 
 
