@@ -24,6 +24,7 @@ from vqafeat.extraction.memory_budget import (
     used_bytes,
 )
 from vqafeat.extraction.pipeline import Resources
+from vqafeat.video.nvdec import MOST_THREADS
 
 CPU = torch.device("cpu")
 
@@ -114,7 +115,7 @@ def test_memory_budget__counts_held_clips_and_decoders(monkeypatch: pytest.Monke
     monkeypatch.setattr(memory_budget, "footprint", lambda network, height, width: Footprint(1, 1))
     one, many = (MemoryBudget(None, torch.device("cuda"), workers) for workers in (1, 16))
     decoding = MemoryBudget(None, torch.device("cuda"), 16, hardware_decoder=True)
-    assert many._left - decoding._left == 16 * DECODER_BYTES
+    assert many._left - decoding._left == MOST_THREADS * DECODER_BYTES
     # each video in work holds a block of frames, 6 GiB of 8K
     network = network_of("slowfast-fast")
     one.check([network], 4320, 7680, "a.mp4")

@@ -18,6 +18,7 @@ from vqafeat.backbones.network import Network
 from vqafeat.backbones.views import VIEWS
 from vqafeat.errors import VideoError
 from vqafeat.system import free_bytes
+from vqafeat.video.nvdec import MOST_THREADS
 
 LARGEST_BATCH = 64
 WORKER_BYTES = 100 << 20  # an interpreter with FFmpeg's libraries, and three chunks of frames
@@ -51,8 +52,10 @@ class MemoryBudget:
         self.total = total if total is not None else used + free_on(device) * 4 // 5
         self._videos = max(1, workers)  # at a time
         self._footprint = cache(footprint)  # measured once for each network and size
-        of_worker = WORKER_BYTES if device.type == "cpu" else DECODER_BYTES if hardware_decoder else 0
-        self._left = self.total - used - workers * of_worker
+        of_workers = workers * WORKER_BYTES if device.type == "cpu" else 0
+        if hardware_decoder:
+            of_workers = min(workers, MOST_THREADS) * DECODER_BYTES
+        self._left = self.total - used - of_workers
 
     def check(self, networks: Sequence[Network], height: int, width: int, path: object) -> None:
         """Refuse a video of which not even one frame or clip fits, and name the amount that is enough."""
