@@ -35,8 +35,8 @@ def _backbones() -> Rows:
         backbone = BACKBONES.get(name)
         clips = f"; {backbone.clips}" if backbone.clips else ""
         for key, variant in backbone.variants.items():
-            width = 2 * sum(backbone.channels[tap] for tap in variant.taps)
-            words = f"{width} channels (GAP ‖ GSP of {', '.join(variant.taps)}){clips}"
+            channels = backbone.row_channels(variant)
+            words = f"{channels} channels (GAP ‖ GSP of {', '.join(variant.taps)}){clips}"
             yield f"{name}:{key}" if key else name, words
 
 

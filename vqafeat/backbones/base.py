@@ -160,6 +160,10 @@ class Backbone:
             raise UnknownNameError(f"unknown variant '{self.name}:{name}'; there are: {known}.")
         return self.variants[name]
 
+    def row_channels(self, variant: Variant) -> int:
+        """Return the channels of a row: mean and deviation of each map of the variant."""
+        return 2 * sum(self.channels[tap] for tap in variant.taps)
+
 
 TIMM = "timm/"  # prefix of the names of timm's models
 

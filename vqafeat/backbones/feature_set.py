@@ -95,7 +95,7 @@ class FeatureExtractor:
             normalisation=f"RGB/255, mean {variant.mean}, std {variant.std}",
             decoder=decoder_identity(),
             precision=f"computed in {PRECISIONS[self.precision]}, stored in {self.dtype}",
-            channels=2 * sum(backbone.channels[tap] for tap in variant.taps),
+            channels=backbone.row_channels(variant),
             weights=self.loaded.weights,
         )
 

@@ -164,7 +164,7 @@ def _name_of_network(stem: str, channels: int) -> str | None:
             names += [
                 f"{network}:{name}" if name else network
                 for name, variant in backbone.variants.items()
-                if 2 * sum(backbone.channels[tap] for tap in variant.taps) == channels
+                if backbone.row_channels(variant) == channels
             ][:1]
     return max(names, key=len, default=None)  # iqa-resnet50 rather than resnet50
 
