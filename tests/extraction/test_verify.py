@@ -112,6 +112,7 @@ def test_verify_command__compares_a_sample_with_the_videos(
     store: FeatureStore, videos: Path, tmp_path: Path, run: Run
 ) -> None:
     assert run("verify", store.path, "--tolerance", -1).code == 2
+    assert run("verify", store.path, "--seed", -1).code == 2
     ended = run("verify", store.path, "--against", videos, "--sample", 3, "--tolerance", 0)
     assert ended.code == 0, ended.err
     assert ended.out.count(": equal\n") == 6

@@ -49,7 +49,7 @@ class ComparedRuns:
     test: str
     tested_videos: Mapping[str, int]
     summaries: Mapping[str, MetricsSummary]
-    pairs: tuple[ComparedPair, ...]  # in the order of the runs, or each run against the baseline
+    pairs: tuple[ComparedPair, ...]
 
     @property
     def videos(self) -> int:
