@@ -104,9 +104,10 @@ def test_transformer__dropout_follows_the_training_seed_alone() -> None:
     second = trained(3)
     torch.manual_seed(7)
     assert torch.equal(torch.rand(1), after)
-    assert first.curve == second.curve
+    # as text: from Python 3.13 on, records with NaN are never equal
+    assert repr(first.curve) == repr(second.curve)
     assert all(torch.equal(value, second.weights[name]) for name, value in first.weights.items())
-    assert first.curve != trained(3, dropout=0.0).curve
+    assert repr(first.curve) != repr(trained(3, dropout=0.0).curve)
 
 
 def test_transformer__dropout_differs_between_epochs() -> None:

@@ -143,16 +143,21 @@ def cells_of(name: str, row: str) -> list[Cell]:
     return [cell for cell in table.cells if table.rows[cell.row].words == row]
 
 
+def printed(cell: Cell) -> str:
+    return repr(cell.published)
+
+
 def test_load_table__a2inet_measures_one_model_for_one_printed_number() -> None:
     # 0.8193 0.8031 … and 0.8207 0.7986 … are printed as SQ+SS and SQ+MS, Concat, and FE
     for sets, model, column in (("SQ+SS", "S+S", "CNN+CNN"), ("SQ+MS", "S+M", "CNN+Fast")):
         fused, extracted = cells_of("a2inet-4", sets), cells_of("a2inet-7", f"Proposed ({model}), FE")
-        assert [cell.published for cell in fused] == [cell.published for cell in extracted]
+        # as text: from Python 3.13 on, values with NaN are never equal
+        assert list(map(printed, fused)) == list(map(printed, extracted))
         assert [cell.request for cell in fused] == [cell.request for cell in extracted]
         columns = load_table("a2inet-5").columns
         joined = [cell for cell in cells_of("a2inet-5", "Concat") if columns[cell.column].name == column]
         # LIVE-VQC and KoNViD-1k, SRCC
-        assert [cell.published for cell in joined] == [cell.published for cell in fused[3::2]]
+        assert list(map(printed, joined)) == list(map(printed, fused[3::2]))
         assert [cell.request for cell in joined] == [cell.request for cell in fused[3::2]]
 
 
@@ -280,7 +285,7 @@ def test_load_table__takes_another_recipe_and_protocol() -> None:
     assert table.caption.endswith(
         " Run with recipe li in place of li-released. Run with protocol video in place of stored."
     )
-    assert load_table("li-6", recipe=None) == load_table("li-6")
+    assert repr(load_table("li-6", recipe=None)) == repr(load_table("li-6"))
     with pytest.raises(DatasetError, match="unknown recipe 'lii': did you mean li"):
         load_table("li-3", recipe="lii")
     with pytest.raises(

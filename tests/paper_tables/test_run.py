@@ -2,7 +2,7 @@
 
 import csv
 import json
-from math import isfinite
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +271,15 @@ def test_run_table__plcc_without_a_mapping_is_next_to_the_mapped_one(
     assert any("‡ measured on fewer than 20 test videos per split" in line for line in notes(result))
     assert "[" not in cell_text(srocc, 3)
     assert any("[without a mapping]" in line for line in notes(result))
+
+
+def test_plain_value__is_not_shown_where_no_mapping_was_fitted() -> None:
+    cell = Cell(0, 0, "fit", None, "plcc", "mean", None, None)
+    # one split without a value, and a single split, whose standard deviation is not defined
+    for values in ([0.5, float("nan"), 0.7], [0.5]):
+        spread, plain = (Summary.of([float(str(value)) for value in values]) for _ in range(2))
+        assert isnan(CellResult(cell, Measured(spread, plain=plain)).plain_value)
+    assert CellResult(cell, Measured(spread, plain=Summary.of([0.4]))).plain_value == 0.4
 
 
 def test_check__tables_of_p_values_have_a_tolerance() -> None:

@@ -67,9 +67,10 @@ def test_train__the_same_seed_gives_the_same_weights() -> None:
     torch.manual_seed(7)
     assert torch.equal(torch.rand(1), after)
     second, other = run(), run(seed=4)
-    assert first.curve == second.curve
+    # as text: from Python 3.13 on, records with NaN are never equal
+    assert repr(first.curve) == repr(second.curve)
     assert all(torch.equal(value, second.weights[name]) for name, value in first.weights.items())
-    assert first.curve != other.curve
+    assert repr(first.curve) != repr(other.curve)
 
 
 def test_train__keeps_the_first_epoch_with_the_best_validation_srocc() -> None:

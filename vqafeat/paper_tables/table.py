@@ -8,6 +8,8 @@ from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.registry import Registry
 from vqafeat.schema import Texts, parse
@@ -229,9 +231,10 @@ class CellResult:
     def plain_value(self) -> float:
         """PLCC or RMSE without the mapping if `value` is after it, else NaN."""
         measured = self.measured
-        if measured is None or measured.plain is None or measured.plain == measured.spread:
+        if measured is None or measured.plain is None:
             return nan
-        return self.statistic_of(measured.plain)
+        is_same = np.array_equal(measured.plain.values, measured.spread.values, equal_nan=True)
+        return nan if is_same else self.statistic_of(measured.plain)
 
     @property
     def published(self) -> float:
