@@ -121,7 +121,7 @@ class _RunFolder(click.Path):
 
 _RUN = _RunFolder(path_type=Path)
 # name of a parameter → what the shell completes it to
-_COMPLETIONS: dict[str, click.types.ParamType[Any]] = {
+_COMPLETIONS: "dict[str, click.types.ParamType[Any]]" = {
     **{"head": _Name("heads"), "dataset": _Name("datasets"), "datasets": _Name("datasets")},
     **{"loss": _Name("losses"), "sampling": _Name("samplings"), "names": _Name("tables")},
     **dict.fromkeys(("run", "first", "second", "baseline", "inputs"), _RUN),
