@@ -12,10 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from av.video.frame import VideoFrame
 
 from tests.helpers.clips import jobs_of, noise_frames, write_clip
-from vqafeat.errors import ArgumentError
 from vqafeat.video import Chunk, DecodeJob, Message, VideoEnd, VideoFailed, decode_here, nvdec
 from vqafeat.video.chunks import ChunksOf
 from vqafeat.video.frame import HARDWARE_FORMAT, Frame, layout_of
@@ -129,16 +127,6 @@ def test_device_decode_pool__a_device_that_does_not_work_fails_the_video(
         ((_, failed),) = pool.messages(jobs_of(clips[:1]))
     message = f"'{clips[0]}' cannot be decoded on 'cpu': no context."
     assert failed == VideoFailed("decoder-error", message)
-
-
-def test_device_decode_pool__needs_a_pyav_that_leaves_frames_on_a_gpu(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delattr(VideoFrame, "sw_format")
-    with pytest.raises(
-        ArgumentError, match=r"needs PyAV 18 or later, not .*; run: pip install --upgrade av, or use"
-    ):
-        DeviceDecodePool[str](CPU, 1, 30)
 
 
 def test_device_decode_pool__keeps_no_frame_that_the_decoder_needs(

@@ -138,8 +138,7 @@ class Frame:
 
 def format_name(picture: VideoFrame) -> str:
     """Return FFmpeg's name of the format of the samples, also of those on a GPU."""
-    # PyAV 18 and later know the format of samples on a GPU
-    return str((getattr(picture, "sw_format", None) or picture.format).name)
+    return str((picture.sw_format or picture.format).name)
 
 
 def layout_of(picture: VideoFrame, from_hardware: bool = False) -> FrameLayout:

@@ -8,14 +8,11 @@ from queue import Empty, Full, Queue
 from threading import Event, Thread, current_thread
 from typing import Generic, TypeVar
 
-import av
 import numpy as np
 import torch
-from av.video.frame import VideoFrame
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from vqafeat.errors import ArgumentError
 from vqafeat.video.chunks import Chunk, DecodeJob, Message, VideoEnd, VideoFailed, decode_chunks
 from vqafeat.video.frame import HARDWARE_FORMAT, Frame, FrameLayout, format_name
 from vqafeat.video.reader import FRAMES_KEPT, VideoReader
@@ -35,9 +32,6 @@ class DeviceDecodePool(Generic[Key]):
     """
 
     def __init__(self, device: torch.device, workers: int, timeout_seconds: float) -> None:
-        if not hasattr(VideoFrame, "sw_format"):
-            needed = f"decoder 'nvdec' needs PyAV 18 or later, not {av.__version__}"
-            raise ArgumentError(f"{needed}; run: pip install --upgrade av, or use --decoder cpu.")
         self._device, self._timeout = device, timeout_seconds
         self._workers = max(1, min(workers, MOST_THREADS))
         # bounded, since the chunks that wait take memory of the device
