@@ -9,7 +9,7 @@ TABLES := $(basename $(notdir $(wildcard vqafeat/paper_tables/tables/*.toml)))
 CHOSEN = $(addprefix --dataset ,$(DATASETS)) $(OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-pretrain tables test test-faults gpu-check lint type docs notebook notebook-write bench lock audit clean $(TABLES)
+.PHONY: help demo demo-pretrain tables test test-faults test-lowest gpu-check lint type docs notebook notebook-write bench lock audit clean $(TABLES)
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -36,6 +36,14 @@ test: .venv/ready ## all tests but the slow ones and the faults
 
 test-faults: .venv/ready ## kills at random moments, full disks, damaged files, clusters, object stores: nothing is lost (8 minutes)
 	$(BIN)/pytest -n auto --maxprocesses 8 -m faults
+
+test-lowest: .uv/found ## all tests but the slow ones and the faults, with the lowest versions that pyproject.toml allows (3 GB)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) build/lowest
+	$(UV) pip compile --quiet --python build/lowest --resolution lowest-direct --group dev --extra demo --extra timm \
+		--no-emit-index-url pyproject.toml -o build/lowest.txt
+	$(UV) pip sync --quiet --python build/lowest build/lowest.txt
+	$(UV) pip install --quiet --python build/lowest --no-deps --editable .
+	build/lowest/bin/pytest -n auto --maxprocesses 8 -o filterwarnings=default -m "not slow and not faults"
 
 gpu-check: .venv/ready ## correctness, speed and memory on one GPU, as a table (ten minutes; not part of CI)
 	PYTHONPATH=. $(BIN)/python tests/gpu/check.py
