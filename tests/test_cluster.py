@@ -30,7 +30,7 @@ def test_connected__without_ray_names_the_extra(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
         pytest.raises(
-            ClusterError, match=r"backend 'ray' needs Ray, .* install it with `pip install vqafeat\[ray\]`"
+            ClusterError, match=r"backend 'ray' needs Ray, .* install it with `pip install 'vqafeat\[ray\]'`"
         ),
         connected(ClusterOptions()),
     ):

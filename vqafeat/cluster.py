@@ -60,7 +60,7 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
         import ray
     except ImportError as error:
         problem = f"backend 'ray' needs Ray, which cannot be imported here ({error})"
-        raise ClusterError(f"{problem}; install it with `pip install vqafeat[ray]`.") from error
+        raise ClusterError(f"{problem}; install it with `pip install 'vqafeat[ray]'`.") from error
     # Ray prints messages about workers that died to stdout, which is for results
     with redirect_stdout(sys.stderr):
         if ray.is_initialized():

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 import vqafeat as vf
+from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import load_dataset
 from vqafeat.demo import DEMO_NAME, make_demo
 from vqafeat.demo.image_set import DISPUTED_STD, IMAGE_KINDS, make_image_demo
@@ -46,6 +47,7 @@ CPU = torch.device("cpu")
 
 def run_demo(out: Path, seed: int, weights: str) -> None:
     """Generate the demo data set, extract, fit, score a held-out clip and plot; finished steps are reused."""
+    build_extractors([FEATURES], {BACKBONE: weights})  # an absent package is reported before videos are made
     versions = "a pristine and twelve distorted versions of each content"
     click.echo(f"1/5  videos: two photographs, moving cameras, {versions}")
     labels = make_demo(out / DEMO_NAME, seed)

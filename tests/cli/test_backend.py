@@ -67,7 +67,7 @@ def test_extract__without_ray_names_the_extra_and_loses_nothing(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     ended = run(*extract, "--backend", "ray")
-    assert (ended.code, "install it with `pip install vqafeat[ray]`" in ended.err) == (1, True)
+    assert (ended.code, "install it with `pip install 'vqafeat[ray]'`" in ended.err) == (1, True)
     assert run(*extract).code == 0
     done = run(*extract, "--backend", "ray")
     assert (done.code, "1 already done" in done.out) == (0, True)

@@ -124,6 +124,6 @@ def test_fit__tensorboard_is_refused_without_epochs_or_package(
     with pytest.raises(ArgumentError, match=r"head 'svr' is not trained in epochs, which event files desc"):
         small_fit(make_store(), tmp_path / "run", head="svr", options={}, overrides={}, tensorboard=True)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ArgumentError, match=r"--tensorboard needs a package .*`pip install vqafeat\[tensorb"):
+    with pytest.raises(ArgumentError, match=r"--tensorboard needs .*`pip install 'vqafeat\[tensorb"):
         small_fit(make_store(), tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()

@@ -43,7 +43,7 @@ def _summary_writer() -> Callable[[Path], Any]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         problem = f"--tensorboard needs a package that cannot be imported here ({error})"
-        raise ArgumentError(f"{problem}; install it with `pip install vqafeat[tensorboard]`.") from error
+        raise ArgumentError(f"{problem}; install it with `pip install 'vqafeat[tensorboard]'`.") from error
     return SummaryWriter
 
 
