@@ -101,8 +101,8 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write the text of `csv_text` in UTF-8."""
-    write_bytes(path, csv_text(header, rows).encode())
+    """Write the text of `csv_text` in UTF-8; what cannot be encoded, as in a path, is escaped."""
+    write_bytes(path, csv_text(header, rows).encode(errors="backslashreplace"))
 
 
 def summarize(items: Sequence[str], limit: int = 5, separator: str = ", ") -> str:

@@ -105,8 +105,8 @@ def plot_frame_curve(video: ScoredVideo, path: Path, thumbnails: Mapping[int, np
             panel.imshow(thumbnails[int(video.frames[index])])
             panel.set_title(words, fontsize=9, color=colour)
             panel.set_axis_off()
-        scale = fill(video.scale, 36)
-        return _save(figure, path, "time (seconds)", scale, video.path.name, title_size="large")
+        scale, title = fill(video.scale, 36), video.path.name.encode(errors="backslashreplace").decode()
+        return _save(figure, path, "time (seconds)", scale, title, title_size="large")
 
 
 def worst_and_best(video: ScoredVideo) -> dict[str, int]:

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 an expected error in one sentence, 2 wrong usage, 3 finish
 130 interrupted. Bugs keep their traceback.
 """
 
+import io
 import os
 import sys
 import warnings
@@ -105,6 +106,9 @@ def _words(error: Exception) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     provide_cache_folders()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale may lack ±, and a path may be no text
+            stream.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: click.echo(f"Warning: {message}", err=True)

@@ -1,5 +1,6 @@
 """Exit codes, help texts, and how soon they come."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,13 @@ def test_help__does_not_wait_for_heavy_imports() -> None:
     code = "import sys\nfrom vqafeat_cli.main import main\ntry:\n    main(['fit', '--help'])\nfinally:\n"
     code += f"    assert not {heavy}, {heavy}"
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_main__prints_what_the_locale_lacks_as_escapes() -> None:
+    command = [sys.executable, "-c", "from vqafeat_cli.main import main; main(['list', 'backbones'])"]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    printed = subprocess.run(command, check=True, capture_output=True, env=environment).stdout
+    assert rb"GAP \u2016 GSP" in printed
 
 
 def test_version__is_printed(run: Run) -> None:

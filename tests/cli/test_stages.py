@@ -492,6 +492,15 @@ def test_predict__json_and_csv_have_failures_and_curves(run: Run, avg_gru: Path,
     assert (refused.code, "File 'tables' is a directory" in refused.err) == (2, True)
 
 
+def test_predict__writes_names_that_are_not_utf8(run: Run, avg_gru: Path, data: Path) -> None:
+    shutil.copyfile(data / "v1.mp4", "caf\udce9.mp4")
+    predict = ("predict", avg_gru, "caf\udce9.mp4", "--csv", "scores.csv")
+    ended = run(*predict, "--per-frame", "--out", "curves")
+    assert (ended.code, ended.out.startswith(r"caf\udce9.mp4  ")) == (0, True)
+    assert Path("scores.csv").read_text(encoding="utf-8").splitlines()[1].startswith(r"caf\udce9.mp4,")
+    assert Path("curves/caf\udce9.mp4.frames.png").is_file()
+
+
 def test_predict__keeps_the_scores_before_an_interrupt(
     run: Run, avg_gru: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,16 @@ def test_load_videos__names_files_below_the_folder_that_they_share(clips: Path) 
     assert names(load_videos(["clips/[1].mp4"])) == ["[1].mp4"]
 
 
+def test_load_videos__refuses_names_that_are_not_utf8(clips: Path) -> None:
+    (clips / "b.mp4").rename(clips / "caf\udce9.mp4")
+    with pytest.raises(DatasetError, match=r"of the video 'caf\\udce9\.mp4' is not UTF-8; rename its file"):
+        load_videos(["clips"])
+    folder = (clips / "night").rename(clips / "nuit\udce9")
+    with pytest.raises(DatasetError, match=r"of the data set 'nuit\\udce9' is not UTF-8; name it with --na"):
+        load_videos([folder])
+    assert load_videos([folder], "night").name == "night"
+
+
 @pytest.mark.parametrize(
     ("item", "message"),
     [

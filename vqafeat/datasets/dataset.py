@@ -31,6 +31,11 @@ def is_relative_path(name: str) -> bool:
     return bool(name.strip()) and not is_windows_path and not {"", ".", ".."}.intersection(name.split("/"))
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text can be stored; that of a path with other bytes cannot."""
+    return not re.search("[\ud800-\udfff]", text)
+
+
 @dataclass(frozen=True)
 class RawGeometry:
     """How headerless .yuv files are read; `pixel_format` is FFmpeg's name, "yuvj420p" for full range."""
@@ -125,6 +130,8 @@ class Video:
         where = f"video '{self.name}'"
         if not is_relative_path(self.name):
             raise DatasetError(f"video name '{self.name}' has to be a relative POSIX path such as 'a/1.mp4'.")
+        if not is_utf8(self.name):
+            raise DatasetError(f"the name of the video {self.name!r} is not UTF-8; rename its file.")
         if self.labelled and not math.isfinite(self.mos):
             raise DatasetError(f"{where} has the label {self.mos}; labels are finite numbers.")
         if not self.content:
@@ -169,6 +176,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         where = f"data set '{self.name}'"
+        if not is_utf8(self.name):
+            raise DatasetError(f"the name of the data set {self.name!r} is not UTF-8; name it with --name.")
         if not self.videos:
             raise DatasetError(f"{where} has no videos; '{self.label_list}' must hold at least one row.")
         if twice := duplicates(video.name for video in self.videos):
