@@ -524,10 +524,8 @@ def test_ensemble__a_given_kappa_of_1_is_the_first_run(make_store: MakeStore, tm
 def test_ensemble__of_several_data_sets_measures_each_by_itself(
     make_store: MakeStore, tmp_path: Path
 ) -> None:
-    source, small = (
-        JointStore([make_store(), make_store(9, name="other")]),
-        Split((0, 1, 2), (3, 4, 5), (6, 7, 8)),
-    )
+    source = JointStore([make_store(), make_store(9, name="other")])
+    small = Split((0, 1, 2), (3, 4, 5), (6, 7, 8))
     values = {"features": "tiny", "splits": joint_splits([SPLITS[:1], [small]], (20, 9)), **FAST}
     one, two = (fit_with(source, tmp_path / f"{seed}", {**values, "seed": seed}) for seed in (0, 1))
     first = ensemble(one.path, two.path, kappa=1.0)

@@ -15,13 +15,14 @@ from vqafeat.heads.base import Head, build_head
 from vqafeat.losses.base import MIXINGS, build_loss, softmax_weighted_sum
 from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.splits import Split
+from vqafeat.splits import PARTS, Split
 from vqafeat.store.features import FeatureDataset
 from vqafeat.system import full_float32
 from vqafeat.training.batching import Batch, Batcher, bucketed, chunks, sent
 from vqafeat.training.checkpoint import EpochRecord, TrainingResult
 from vqafeat.training.config import FitConfig
 from vqafeat.training.frame_sampling import FrameSampler
+from vqafeat.training.predictions import FEWEST_TO_MEASURE
 from vqafeat.training.recipes import Recipe
 from vqafeat.training.training_features import combined_statistics, shared_moments
 
@@ -271,7 +272,7 @@ def dataset_numbers(data: FeatureDataset, groups: Tensor, batch: Batch) -> Tenso
 
 
 def check_parts(split: Split, data: FeatureDataset, recipe: Recipe) -> None:
-    """Refuse a split with equal training labels, or with too few videos to select an epoch, in a data set."""
+    """Refuse equal training labels, and too few videos to select an epoch or to measure, in a data set."""
     selecting = ["test"] if recipe.select == "test" and split.test else []
     selecting += ["validation"] if split.validation else []
     for number, name in enumerate(data.dataset_names):
@@ -282,9 +283,16 @@ def check_parts(split: Split, data: FeatureDataset, recipe: Recipe) -> None:
                 f"all {len(labels)} labels of the training part{of} are {labels[0]:g}, so there is nothing "
                 "to learn; look at the label list."
             )
+        videos_in = {
+            part: sum(data.dataset_of[row] == number for row in getattr(split, part)) for part in PARTS
+        }
+        if split.test and videos_in["test"] < FEWEST_TO_MEASURE:
+            raise TrainingError(
+                f"the test part{of} has {videos_in['test']} video(s); its metrics take at least "
+                f"{FEWEST_TO_MEASURE}. Use a larger test share, as --ratio 40/30/30."
+            )
         for part in selecting:
-            videos = sum(data.dataset_of[row] == number for row in getattr(split, part))
-            if videos < FEWEST_FOR_SROCC:
+            if (videos := videos_in[part]) < FEWEST_FOR_SROCC:
                 raise TrainingError(
                     f"the {part} part{of} has {videos} video(s); choosing an epoch by SROCC takes at least "
                     f"{FEWEST_FOR_SROCC}. Use a larger {part} share, as --ratio 40/30/30, or "
