@@ -228,8 +228,8 @@ class SubsetCell(CellType):
         for row in run.predictions:
             if row.part == "test" and row.video in group:
                 line = lines[dataset_number(row.video, names)]
-                mos, prediction = (_on_line(value, line) for value in (row.mos, row.prediction))
-                scaled.append(replace(row, mos=mos, prediction=prediction))
+                on_line = {key: _on_line(getattr(row, key), line) for key in ("mos", "prediction", "score")}
+                scaled.append(replace(row, **on_line))
         summary: Summary = getattr(group_metrics(scaled, splits, task.request.mapping), task.measure)
         few = sum(map(isnan, summary.values))
         note = f"{few} of {splits} splits have no value: their test parts have too few videos of the group"
