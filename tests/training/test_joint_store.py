@@ -13,7 +13,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from tests.helpers.fits import FAST, SPLITS, fit_with
+from tests.helpers.fits import FAST, SPLITS, fit_with, small_fit
 from tests.helpers.stores import MakeStore, tiny_features
 from tests.helpers.train_alone import config_of, task_of, train
 from vqafeat.errors import ArgumentError, IdentityError, TrainingError
@@ -280,6 +280,8 @@ def test_fit__refuses_what_several_data_sets_do_not_allow(make_store: MakeStore,
         match=r"the validation part of 'other' has 1 video\(s\); choosing an epoch by SROCC takes at least 3",
     ):
         mixed_fit(source, tmp_path / "run", splits=few)
+    with pytest.raises(ArgumentError, match="multi_dataset is 'pooled', but there is one data set, 'tiny'"):
+        small_fit(make_store(), tmp_path / "run", overrides={"multi_dataset": "pooled"})
     one = [Split((*range(10), 20, 21, 22), (), (*range(15, 20), 28))]
     with pytest.raises(
         TrainingError, match=r"test part of 'other' has 1 video\(s\); its metrics take at least 2. Use"

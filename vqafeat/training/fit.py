@@ -161,6 +161,9 @@ def _resolved(config: FitConfig, store: FeatureReader) -> FitConfig:
     """Return the configuration with all options of the head and the names of the features."""
     config = replace(config, features=config.features or only_feature_sets(store))
     options, head = dict(config.head_options), config.head
+    if "multi_dataset" in config.overrides and len(store.datasets) == 1:
+        problem = f"multi_dataset is '{config.overrides['multi_dataset']}', but there is one data set"
+        raise ArgumentError(f"{problem}, '{store.dataset.name}'; leave it out, or train on several.")
     if options.get("first_channels") == 0:
         first, *others = split_feature_sets(config.features)
         if not others:

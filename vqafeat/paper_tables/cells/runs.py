@@ -228,8 +228,9 @@ class SubsetCell(CellType):
         for row in run.predictions:
             if row.part == "test" and row.video in group:
                 line = lines[dataset_number(row.video, names)]
-                on_line = {key: _on_line(getattr(row, key), line) for key in ("mos", "prediction", "score")}
-                scaled.append(replace(row, **on_line))
+                values = row.mos, row.prediction, row.score
+                mos, prediction, score = (_on_line(value, line) for value in values)
+                scaled.append(replace(row, mos=mos, prediction=prediction, score=score))
         summary: Summary = getattr(group_metrics(scaled, splits, task.request.mapping), task.measure)
         few = sum(map(isnan, summary.values))
         note = f"{few} of {splits} splits have no value: their test parts have too few videos of the group"
