@@ -273,9 +273,7 @@ def test_loss__refuses_a_value_for_each_video() -> None:
     def distances(scores: Tensor, labels: Tensor) -> Tensor:
         return (scores - labels).abs()
 
-    message = (
-        r"loss 'distances' returned a tensor of shape \(2,\); it has to return one number, such"
-    )
+    message = r"loss 'distances' returned a tensor of shape \(2,\); it has to return one number, such"
     with pytest.raises(ArgumentError, match=message):
         Loss(distances)(torch.ones(2), torch.zeros(2))
 
