@@ -271,7 +271,7 @@ def test_fit__refuses_what_several_data_sets_do_not_allow(make_store: MakeStore,
     with pytest.raises(
         ArgumentError, match=r"head 'svr' knows one label scale, but the videos are from tiny and other"
     ):
-        mixed_fit(source, tmp_path / "svr", head="svr", options={}, overrides={}, jobs=1)
+        mixed_fit(source, tmp_path / "run", head="svr", options={}, overrides={}, jobs=1)
     with pytest.raises(TrainingError, match=r"no video of the data set 'other' is in the training part"):
         mixed_fit(source, tmp_path / "run", splits=[Split(tuple(range(10)), (), tuple(range(10, 29)))])
     few = [Split((*range(10), 20, 21), (*range(10, 15), 22), (*range(15, 20), 23, 24))]

@@ -46,6 +46,7 @@ from vqafeat.training.progress import EventFiles, Progress, check_event_files, n
 from vqafeat.training.results import CONFIG, CURVE, FINAL, METRICS, SPLITS, STATE, TENSORBOARD
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig, TrainingDataset, software_versions
+from vqafeat.training.svr import check_svr
 from vqafeat.training.trainer import SplitTask, check_parts
 from vqafeat.training.training_features import TrainingFeatures, write_training_features
 
@@ -203,6 +204,8 @@ def _check_start(config: FitConfig, *trainings: FitVideos) -> None:
         FrameSampler(config.frame_input, videos.data).check()
         for split in videos.splits:
             check_parts(split, videos.data, config.resolved_recipe)
+            if not is_gradient_based(config.head):
+                check_svr(videos.data, split, config)
     build_head_on_meta(config, trainings[0].data.channels)
 
 
