@@ -277,22 +277,22 @@ def check_parts(split: Split, data: FeatureDataset, recipe: Recipe) -> None:
     selecting += ["validation"] if split.validation else []
     for number, name in enumerate(data.dataset_names):
         of = f" of '{name}'" if len(data.dataset_names) > 1 else ""
-        labels = data.mos[[row for row in split.train if data.dataset_of[row] == number]]
+        own = {
+            part: [row for row in getattr(split, part) if data.dataset_of[row] == number] for part in PARTS
+        }
+        labels = data.mos[own["train"]]
         if len(labels) > 1 and np.ptp(labels) == 0:
             raise TrainingError(
                 f"all {len(labels)} labels of the training part{of} are {labels[0]:g}, so there is nothing "
                 "to learn; look at the label list."
             )
-        videos_in = {
-            part: sum(data.dataset_of[row] == number for row in getattr(split, part)) for part in PARTS
-        }
-        if split.test and videos_in["test"] < FEWEST_TO_MEASURE:
-            raise TrainingError(
-                f"the test part{of} has {videos_in['test']} video(s); its metrics take at least "
-                f"{FEWEST_TO_MEASURE}. Use a larger test share, as --ratio 40/30/30."
+        if split.test and (videos := len(own["test"])) < FEWEST_TO_MEASURE:
+            problem = (
+                f"the test part{of} has {videos} video(s); its metrics take at least {FEWEST_TO_MEASURE}"
             )
+            raise TrainingError(f"{problem}. Use a larger test share, as --ratio 40/30/30.")
         for part in selecting:
-            if (videos := videos_in[part]) < FEWEST_FOR_SROCC:
+            if (videos := len(own[part])) < FEWEST_FOR_SROCC:
                 raise TrainingError(
                     f"the {part} part{of} has {videos} video(s); choosing an epoch by SROCC takes at least "
                     f"{FEWEST_FOR_SROCC}. Use a larger {part} share, as --ratio 40/30/30, or "
