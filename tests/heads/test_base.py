@@ -205,6 +205,21 @@ def test_head_options__resolves_and_refuses() -> None:
         build_head("sub-gru", 6, {"window": 0})
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("no-time", {"reduced": 0}, "reduced is 0; it has to be at least 1"),
+        ("sub-lstm", {"reduced": -1, "hidden": 0}, "reduced is -1, hidden is 0; it has to be at least 1"),
+        ("mdtvsfa", {"hidden": -2}, "hidden is -2; it has to be at least 1"),
+        ("transformer", {"feed_forward": 0}, "feed_forward is 0; it has to be at least 1"),
+        ("a2inet", {"first_channels": 2, "hidden": 0}, "hidden is 0; it has to be at least 1"),
+    ],
+)
+def test_build_head__refuses_layers_without_units(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        build_head(name, 6, options)
+
+
 def test_options_from_text__reads_and_refuses() -> None:
     given = ["fusion=fgin", "catm=no", "attention=yes", "width=64", "beta=0.25"]
     expected = {"fusion": "fgin", "catm": False, "attention": True, "width": 64, "beta": 0.25}

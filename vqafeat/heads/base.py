@@ -57,6 +57,12 @@ class _WideProduct(torch.autograd.Function):
         return gradients[0] @ weight if ctx.needs_input_grad[0] else None, gradients[0].T @ frames
 
 
+def check_widths(**widths: int) -> None:
+    """Refuse layers without units."""
+    if empty := [f"{name} is {width}" for name, width in widths.items() if width < 1]:
+        raise ArgumentError(f"{', '.join(empty)}; it has to be at least 1.")
+
+
 class FrameReduction(nn.Module):
     """Standardisation and FC of each frame's features: (total frames, channel) → (total frames, reduced).
 
