@@ -195,6 +195,17 @@ def test_fit__scores_and_measures_each_data_set_on_its_scale(make_store: MakeSto
     assert set(json.loads((run.path / "metrics.json").read_text())["datasets"]) == {"tiny", "other"}
 
 
+def test_fit__takes_data_sets_with_a_plus_in_their_names(make_store: MakeStore, tmp_path: Path) -> None:
+    plus, plain = (
+        mixed_fit(JointStore([make_store(), make_store(9, name=name)]), tmp_path / name)
+        for name in ("a+b", "other")
+    )
+    assert plus.metrics.srocc == plain.metrics.srocc
+    for run, name in ((plus, "a+b"), (plain, "other")):
+        summary = evaluate(run.path, make_store(9, name=name)).summary
+        assert summary.rmse_plain.mean == pytest.approx(run.metrics.datasets[name].rmse_plain.mean)
+
+
 def test_evaluate__on_a_third_data_set_has_no_label_scale(make_store: MakeStore, tmp_path: Path) -> None:
     run = mixed_fit(mixture(make_store), tmp_path / "run", jobs=1)
     # both sets hold the same clips under the same names, of a third one nothing was seen

@@ -31,7 +31,7 @@ from vqafeat.training.checkpoint import SplitResult
 from vqafeat.training.config import SELECTIONS, FitConfig, is_gradient_based
 from vqafeat.training.fit_videos import FitVideos
 from vqafeat.training.frame_sampling import FrameSampler
-from vqafeat.training.joint_store import JOINT
+from vqafeat.training.joint_store import JOINT, scale_name
 from vqafeat.training.parallel import FitJob, build_head_on_meta, run_fit, split_seed
 from vqafeat.training.predictions import (
     Prediction,
@@ -175,7 +175,7 @@ def _resolved(config: FitConfig, store: FeatureReader) -> FitConfig:
             )
         options["first_channels"] = store.identity(first).channels
     if "datasets" in options and len(store.datasets) > 1 and config.resolved_recipe.multi_dataset == "losses":
-        names = JOINT.join(dataset.name for dataset in store.datasets)
+        names = JOINT.join(scale_name(dataset.name) for dataset in store.datasets)
         if options["datasets"] not in ("", names):
             raise ArgumentError(
                 f"option 'datasets' of head '{head}' is '{options['datasets']}', but the data sets are "
