@@ -15,7 +15,9 @@ from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.heads import HEADS
 from vqafeat.heads.base import FrameReduction, Head, Scores, build_head, head_options, options_from_text
 from vqafeat.heads.pooling import padded, released_hysteresis
+from vqafeat.heads.recurrent import SubGRU
 from vqafeat.store import FeatureStore
+from vqafeat.training.config import FitConfig
 
 MakeStore = Callable[..., FeatureStore]
 
@@ -181,6 +183,28 @@ def test_head__a_subclass_with_its_own_layers_is_trained(
     overrides = {"epochs": 1, "standardise": True, "start_at_mean": True}
     run = small_fit(make_store(), tmp_path / "run", head="one-layer", options={}, overrides=overrides)
     assert all(isfinite(row.prediction) for row in run.predictions)
+
+
+def test_head_options__refuses_defaults_that_a_run_cannot_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    for table in ("_entries", "_added"):
+        monkeypatch.setattr(HEADS, table, dict(getattr(HEADS, table)))
+
+    @vqafeat.register_head("wide")
+    class Wide(SubGRU):
+        def __init__(self, channels: int, width: int) -> None: ...
+
+    @vqafeat.register_head("deep")
+    class Deep(SubGRU):
+        def __init__(self, channels: int, sizes: tuple[int, int] = (4, 2)) -> None: ...
+
+    with pytest.raises(
+        ArgumentError, match=r"option 'width' of head 'wide' has no default; give it one that"
+    ):
+        FitConfig(head="wide")
+    with pytest.raises(
+        ArgumentError, match=r"option 'sizes' of head 'deep' has the default \(4, 2\); give it"
+    ):
+        FitConfig(head="deep")
 
 
 def test_head_options__resolves_and_refuses() -> None:
