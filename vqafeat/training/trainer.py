@@ -27,7 +27,11 @@ from vqafeat.training.recipes import Recipe
 from vqafeat.training.training_features import combined_statistics, shared_moments
 
 FEWEST_FOR_SROCC = 3
-_INSTEAD = {"validation": "--ratio 80/20 for none, which keeps the last epoch", "test": "--select validation"}
+_INSTEAD = {
+    "validation": "--ratio 80/20 for none, which keeps the last epoch; --validation-share is that of an "
+    "official split",
+    "test": "--select validation",
+}
 VIDEOS_SCORED_AT_ONCE = 16
 PartMetrics = tuple[float, float, float]  # SROCC, PLCC, RMSE
 
