@@ -132,7 +132,7 @@ class _ExtractionBar:
         )
 
 
-def run_shown(request: "PretrainingRequest") -> "PretrainedNetwork":
+def run_shown(request: "PretrainingRequest", overwrite: bool) -> "PretrainedNetwork":
     """Run a pre-training; stderr gets one line per epoch, and a bar if it is a terminal."""
     from vqafeat.pretraining.pretrain import pretrain
     from vqafeat.pretraining.trainer import PretrainingRecord, Step
@@ -157,7 +157,7 @@ def run_shown(request: "PretrainingRequest") -> "PretrainedNetwork":
             rate = 2 * event.pairs / event.seconds
             click.echo(f"epoch {event.epoch:2} of {epochs}: {values}; {rate:.0f} images/s", err=True)
 
-        return pretrain(request, show)
+        return pretrain(request, show, overwrite)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from vqafeat.pretraining.image_sets import load_image_set
 from vqafeat.pretraining.images import ImageLoader
 from vqafeat.pretraining.network import QualityNetwork, start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
-from vqafeat.pretraining.pretrain import PretrainingRequest, prepare_out, pretrain
+from vqafeat.pretraining.pretrain import PretrainingRequest, pretrain
 from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, Step, pair_accuracy, predict
 from vqafeat.store import store_key, store_path
 from vqafeat.training.parallel import one_thread
@@ -113,8 +113,7 @@ def run_demo_pretrain(out: Path, seed: int) -> None:
     click.echo(f"2/5  {PRETRAINED} from random weights, {training}; on the held-out images:")
     start, _ = start_network(PRETRAINED, request.weights, seed, request.recipe.start_std)
     click.echo(f"     before   {_held_out(start, pairs, request)}")
-    prepare_out(request.out, overwrite=True)
-    network = run_shown(request)
+    network = run_shown(request, overwrite=True)
     start.load_state_dict(network.result.best_weights)
     click.echo(f"     after    {_held_out(start, pairs, request)}   (epoch {network.result.best_epoch})")
     click.echo(f"3/5  the same seed: {_repeated(request, out / 'repeated')}")
@@ -156,11 +155,10 @@ def _repeated(whole: PretrainingRequest, folder: Path) -> str:
     files = []
     for name in ("first", "again", "resumed"):
         request = replace(short, out=folder / f"{name}.safetensors")
-        prepare_out(request.out, overwrite=True)
         if name == "resumed":
             with suppress(_StopTrainingError):
-                pretrain(request, _stop_after_an_epoch)
-        files.append(pretrain(request).out.read_bytes())
+                pretrain(request, _stop_after_an_epoch, overwrite=True)
+        files.append(pretrain(request, overwrite=name != "resumed").out.read_bytes())
     shutil.rmtree(folder)
     again, resumed = ("the same file" if content == files[0] else "ANOTHER FILE" for content in files[1:])
     return f"trained again, {again}; stopped after an epoch and resumed, {resumed}"

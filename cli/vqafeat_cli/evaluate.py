@@ -215,9 +215,8 @@ def ensemble(first: Path, second: Path, kappa: float | None, mapping: str | None
     from vqafeat_cli.console import metrics_lines, print_result
 
     result = blend(first, second, kappa=kappa, mapping=mapping)
-    videos = {row.video for row in result.predictions}
     values = {
-        **result.summary.as_json({"": len(videos)}),
+        **result.summary.as_json(result.tested_videos),
         "kappas": result.kappas,
         "chosen": result.selection,
     }

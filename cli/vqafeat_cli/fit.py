@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from click import IntRange, option
+from click.core import ParameterSource
 
 import vqafeat as vf
 from vqafeat.remote import StorePath
@@ -131,6 +132,7 @@ def fit(
     from vqafeat_cli.console import fit_progress, print_result
     from vqafeat_cli.stores import local_copies, open_stores
 
+    _refuse_unread(values["protocol"])
     ray = shared.take_cluster(values, {"device": device, "jobs": jobs})
     source = open_stores(store, datasets, any_features)
     known = {item.name for item in fields(vf.FitConfig)}
@@ -157,6 +159,16 @@ def fit(
             progress=progress,
         )
     print_result(json, run.as_json(), _run_lines(run))
+
+
+def _refuse_unread(protocol: str) -> None:
+    """Refuse options that the protocol does not read."""
+    official, source_of = protocol == "official", click.get_current_context().get_parameter_source
+    for name in ("ratio",) if official else ("test_part", "validation_share"):
+        if source_of(name) is ParameterSource.COMMANDLINE:
+            reader = "all protocols but official" if official else "--protocol official"
+            given = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{given} is read by {reader}, but the protocol is '{protocol}'.")
 
 
 def _run_lines(run: "vf.Run") -> Iterator[str]:

@@ -77,7 +77,7 @@ def pretrain(
     from vqafeat.pretraining.image_sets import load_image_set
     from vqafeat.pretraining.images import check_images
     from vqafeat.pretraining.pairs import draw_pairs, parse_pairs
-    from vqafeat.pretraining.pretrain import PretrainingRequest, prepare_out
+    from vqafeat.pretraining.pretrain import PretrainingRequest, check_new
     from vqafeat.pretraining.trainer import ComputeOptions
     from vqafeat_cli.console import print_result, progress_bar, run_shown
 
@@ -89,11 +89,12 @@ def pretrain(
     loaded = [load_image_set(argument) for argument in images]
     sets = draw_pairs(loaded, pairs_of_set, validation_percent, seed, default_pairs=pairs_of_all)
     request = PretrainingRequest(backbone, weights, sets, config, seed, computing, out)
-    prepare_out(out, overwrite)
+    if not overwrite:
+        check_new(out)
     paths = [image.path for item in sets for image in item.image_set.images]
     with progress_bar("checking images", len(paths)) as update:
         check_images(paths, loaders, lambda done: update(completed=done))
-    network = run_shown(request)
+    network = run_shown(request, overwrite)
     result, digest = network.result, network.weights_sha256
     names = {"file": str(network.out), "card": str(network.card), "network": network.backbone}
     curve = {"kept_epoch": result.best_epoch, "curve": [asdict(record) for record in result.curve]}

@@ -25,6 +25,16 @@ def test_options__refuse_wrong_values(run: Run, arguments: str, message: str) ->
     assert (ended.code, message in ended.err) == (1, True), ended.err
 
 
+def test_fit__refuses_options_that_the_protocol_does_not_read(run: Run) -> None:
+    for arguments, message in (
+        ("--test-part test-1080p", "is read by --protocol official, but the protocol is 'content'"),
+        ("--protocol video --validation-share 0.3", "--validation-share is read by --protocol official, but"),
+        ("--protocol official --ratio 80/20", "--ratio is read by all protocols but official, but the"),
+    ):
+        ended = run("fit", *arguments.split())
+        assert (ended.code, message in ended.err) == (2, True), ended.err
+
+
 @pytest.mark.parametrize("command", ["extract", "fit", "pretrain", "table"])
 def test_device__of_commands_that_take_several(run: Run, command: str) -> None:
     assert "--device NAME[,NAME…]" in run(command, "--help").out

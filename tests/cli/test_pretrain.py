@@ -57,6 +57,9 @@ def test_pretrain__writes_a_network_that_extract_takes(run: Run, make_set: MakeS
     assert (card["recipe"]["preparation"], card["recipe"]["detach_variance"]) == ("crop", True)
     again = run(*command)
     assert (again.code, "exists already" in again.err) == (1, True)
+    (tmp_path / "bad.csv").write_text("image,mos,std\n" + "".join(f"{name}.png,1,1\n" for name in "abcdefgh"))
+    assert run(*command, "--images", f"bad={tmp_path / 'bad.csv'}", "--overwrite").code == 1
+    assert out.is_file(), "an overwrite that cannot start keeps the finished file"
     shown = json.loads(run(*command, "--overwrite", "--json").out)
     assert (shown["weights_sha256"], shown["network"]) == (card["weights_sha256"], "iqa-tiny")
 

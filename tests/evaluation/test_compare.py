@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr, ttest_rel, wilcoxon
 
-from tests.helpers.fits import SPLITS, small_fit
+from tests.helpers.fits import FAST, SPLITS, fit_with, small_fit
 from tests.helpers.recorded_runs import MOS, VIDEOS, scores_of, write_run
 from tests.helpers.stores import MakeStore
 from vqafeat.errors import ArgumentError, UnknownNameError, WeightsError
@@ -20,6 +21,7 @@ from vqafeat.io import json_text, write_csv
 from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.metrics import fit_logistic
 from vqafeat.splits import Split
+from vqafeat.training.joint_store import JointStore, joint_splits
 from vqafeat.training.predictions import summarise
 from vqafeat.training.results import EVERY_MEASURE
 from vqafeat.training.run import Run
@@ -517,6 +519,39 @@ def test_ensemble__a_given_kappa_of_1_is_the_first_run(make_store: MakeStore, tm
     assert (result.kappas, result.selection) == ((1.0, 1.0), "given")
     with pytest.raises(ArgumentError, match=r"kappa is 1.5; it has to be between 0 and 1"):
         ensemble(one, two, kappa=1.5)
+
+
+def test_ensemble__of_several_data_sets_measures_each_by_itself(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
+    source = JointStore([make_store(), make_store(9, name="other")])
+    small = Split((0, 1, 2), (3, 4, 5), (6, 7, 8))
+    values = {"features": "tiny", "splits": joint_splits([SPLITS[:1], [small]], (20, 9)), **FAST}
+    one, two = (fit_with(source, tmp_path / f"{seed}", {**values, "seed": seed}) for seed in (0, 1))
+    first = ensemble(one.path, two.path, kappa=1.0)
+    assert first.summary.srocc == one.metrics.srocc
+    assert first.summary.datasets["other"].rmse == one.metrics.datasets["other"].rmse
+    assert isnan(first.summary.rmse.mean)
+    assert first.tested_videos == {"tiny": 5, "other": 3}
+    (kappa,) = ensemble(one.path, two.path).kappas
+    sroccs = []
+    for name in ("tiny", "other"):
+        rows = [(key, row) for key, row in one.held_out.items() if key[1] == "validation" and name in key[2]]
+        outputs = np.array([(row.prediction, two.held_out[key].prediction, row.mos) for key, row in rows]).T
+        sroccs.append(
+            [spearmanr(k * outputs[0] + (1 - k) * outputs[1], outputs[2]).statistic for k in KAPPAS]
+        )
+    means = np.mean(sroccs, axis=0)
+    assert means[KAPPAS.index(kappa)] == pytest.approx(means.max())
+
+
+def test_ensemble__keeps_what_flatters_its_runs(make_store: MakeStore, tmp_path: Path) -> None:
+    leaking = [Split(tuple(range(1, 12)), (12, 13, 14, 15), (0, 16, 17, 18))]
+    overrides = {**FAST["overrides"], "select": "test"}
+    one = small_fit(make_store(), tmp_path / "one", splits=leaking)
+    two = small_fit(make_store(), tmp_path / "two", splits=leaking, overrides=overrides)
+    notes = ensemble(one.path, two.path, kappa=0.5).summary.notes
+    assert [note[:13] for note in notes] == ["content leaks", "epochs were c"]
 
 
 def test_ensemble__of_equal_kappas_takes_the_one_closest_to_a_half(

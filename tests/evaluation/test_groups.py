@@ -88,6 +88,23 @@ def test_evaluate_groups__measures_each_group_head_by_head() -> None:
         assert group.summary.srocc.mean == pytest.approx(np.mean(group.summary.srocc.values))
 
 
+def test_evaluate_groups__of_another_label_scale_have_no_rmse_either(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
+    run, other = small_fit(make_store(), tmp_path / "run"), make_store(name="other")
+    for mapping in ("none", "logistic-increasing"):  # too few videos for the latter
+        evaluation = evaluate(run.path, other, mapping=mapping)
+        groups = evaluate_groups(evaluation, other, "quality", quality_threshold=2.0).groups
+        assert [(group.name, group.videos > 3) for group in groups] == [("low", True), ("high", True)]
+        for summary in (
+            *(group.summary for group in groups),
+            evaluate(run.path, other, mapping="none").summary,
+        ):
+            for measure in ("rmse", "rmse_plain", "rmse_calibrated"):
+                assert np.isnan(getattr(summary, measure).values).all()
+            assert np.isfinite(summary.srocc.values).all()
+
+
 def test_evaluate_groups__fewer_than_three_videos_are_a_note(tmp_path: Path) -> None:
     names = [f"v{row}" for row in range(8)]
     (tmp_path / "g.csv").write_text(

@@ -15,7 +15,9 @@ from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.heads import HEADS
 from vqafeat.heads.base import FrameReduction, Head, Scores, build_head, head_options, options_from_text
 from vqafeat.heads.pooling import padded, released_hysteresis
+from vqafeat.heads.recurrent import SubGRU
 from vqafeat.store import FeatureStore
+from vqafeat.training.config import FitConfig
 
 MakeStore = Callable[..., FeatureStore]
 
@@ -183,6 +185,28 @@ def test_head__a_subclass_with_its_own_layers_is_trained(
     assert all(isfinite(row.prediction) for row in run.predictions)
 
 
+def test_head_options__refuses_defaults_that_a_run_cannot_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    for table in ("_entries", "_added"):
+        monkeypatch.setattr(HEADS, table, dict(getattr(HEADS, table)))
+
+    @vqafeat.register_head("wide")
+    class Wide(SubGRU):
+        def __init__(self, channels: int, width: int) -> None: ...
+
+    @vqafeat.register_head("deep")
+    class Deep(SubGRU):
+        def __init__(self, channels: int, sizes: tuple[int, int] = (4, 2)) -> None: ...
+
+    with pytest.raises(
+        ArgumentError, match=r"option 'width' of head 'wide' has no default; give it one that"
+    ):
+        FitConfig(head="wide")
+    with pytest.raises(
+        ArgumentError, match=r"option 'sizes' of head 'deep' has the default \(4, 2\); give it"
+    ):
+        FitConfig(head="deep")
+
+
 def test_head_options__resolves_and_refuses() -> None:
     assert head_options("sub-gru", {"beta": 0.3}) == {
         "reduced": 128,
@@ -203,6 +227,21 @@ def test_head_options__resolves_and_refuses() -> None:
         ArgumentError, match=r"window = 0, beta = 0.5: the pooling window has to be at least 1"
     ):
         build_head("sub-gru", 6, {"window": 0})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("no-time", {"reduced": 0}, "reduced is 0; it has to be at least 1"),
+        ("sub-lstm", {"reduced": -1, "hidden": 0}, "reduced is -1, hidden is 0; it has to be at least 1"),
+        ("mdtvsfa", {"hidden": -2}, "hidden is -2; it has to be at least 1"),
+        ("transformer", {"feed_forward": 0}, "feed_forward is 0; it has to be at least 1"),
+        ("a2inet", {"first_channels": 2, "hidden": 0}, "hidden is 0; it has to be at least 1"),
+    ],
+)
+def test_build_head__refuses_layers_without_units(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        build_head(name, 6, options)
 
 
 def test_options_from_text__reads_and_refuses() -> None:

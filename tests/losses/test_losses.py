@@ -18,6 +18,7 @@ from vqafeat.errors import ArgumentError, TrainingError, UnknownNameError
 from vqafeat.heads.base import Scores
 from vqafeat.losses import LOSSES
 from vqafeat.losses.base import (
+    Loss,
     build_loss,
     l1_loss,
     loss_parts,
@@ -266,6 +267,15 @@ def test_register_loss__takes_what_the_loss_reads(monkeypatch: pytest.MonkeyPatc
     assert scaled(labels, labels).item() == 0
     with pytest.raises(ArgumentError, match=r"input_score is 'score'; allowed are relative, mapped, aligned"):
         vqafeat.register_loss("other", input_score="score")(scaled)
+
+
+def test_loss__refuses_a_value_for_each_video() -> None:
+    def distances(scores: Tensor, labels: Tensor) -> Tensor:
+        return (scores - labels).abs()
+
+    message = r"loss 'distances' returned a tensor of shape \(2,\); it has to return one number, such"
+    with pytest.raises(ArgumentError, match=message):
+        Loss(distances)(torch.ones(2), torch.zeros(2))
 
 
 def test_softmax_weighted_sum__weighs_data_sets_by_their_losses() -> None:

@@ -170,8 +170,9 @@ def test_run_table__subsets_calibrate_labels_and_scores(
     subset = {"by": "resolution", "name": "720p", "calibration": "inlsa"}
     row = {"name": "all", "kind": "subset", "subset": subset}
     run = {"datasets": ["konvid", "live-vqc"], "head": "mdtvsfa", "recipe": "li-released", "splits": 1}
-    table = make_table([row], run=run)
-    actual = value(filled(table, stores, tmp_path), 0)
+    columns = [{"name": measure, "measure": measure} for measure in ("srocc", "rmse_calibrated")]
+    result = filled(make_table([row], columns, run=run), stores, tmp_path)
+    actual = value(result, 0)
     with (tmp_path / "konvid+live-vqc-resnet18-mdtvsfa" / "predictions.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["part"] == "test"]
 
@@ -183,6 +184,8 @@ def test_run_table__subsets_calibrate_labels_and_scores(
 
     mos, scores = ([calibrated(row, key) for row in rows] for key in ("mos", "prediction"))
     assert actual == pytest.approx(spearmanr(mos, scores).statistic)
+    shown = [calibrated(row, "score") for row in rows]
+    assert value(result, 0, 1) == pytest.approx(np.sqrt(np.mean(np.subtract(shown, mos) ** 2)))
     assert actual != pytest.approx(sroccs(tmp_path / "konvid+live-vqc-resnet18-mdtvsfa")[0])
 
 

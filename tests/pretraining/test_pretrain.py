@@ -1,7 +1,7 @@
 """A whole pre-training: the weights file, its card, resuming, and what is refused before work starts."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.weights import load_network
-from vqafeat.errors import ArgumentError
+from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.pairs import DrawnPairs
-from vqafeat.pretraining.pretrain import PretrainingRequest, card_path, prepare_out, pretrain
+from vqafeat.pretraining.pretrain import PretrainingRequest, card_path, check_new, pretrain
 from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, Step, checkpoint_path
 
 
@@ -66,7 +66,7 @@ def test_pretrain__resumes_a_stopped_run_to_the_same_file(
         pretrain(request(pair_sets, recipe, resumed), stop_after_two)
     assert checkpoint_path(resumed).is_file()
     assert not resumed.exists()
-    prepare_out(resumed, overwrite=False)
+    check_new(resumed)
     pretrain(request(pair_sets, recipe, resumed))
     assert resumed.read_bytes() == whole.read_bytes()
     assert not checkpoint_path(resumed).exists()
@@ -82,19 +82,31 @@ def test_pretrain__writes_the_kept_epoch(
     assert all((first[key] == second[key]).all() for key in first)
 
 
-def test_pretrain__refuses_finished_files_and_wrong_names(
+def test_pretrain__an_overwrite_that_cannot_start_keeps_the_file(
     pair_sets: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
 ) -> None:
     out = tmp_path / "net.safetensors"
     out.write_text("finished")
     checkpoint_path(out).write_text("left over")
+    first = request(pair_sets, recipe, out)
+    with pytest.raises(WeightsError):
+        pretrain(replace(first, weights=str(tmp_path / "none.pth")), overwrite=True)
+    assert out.read_text() == "finished"
+    with pytest.raises(Stop):
+        pretrain(first, stop_after_two, overwrite=True)
+    assert sorted(path.name for path in tmp_path.glob("net*")) == ["net.safetensors.checkpoint"]
+
+
+def test_pretrain__refuses_finished_files_and_wrong_names(
+    pair_sets: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
+) -> None:
+    out = tmp_path / "net.safetensors"
+    out.write_text("finished")
     with pytest.raises(
         ArgumentError,
         match=r"net.safetensors' exists already; name another file, or replace it with --overwrite",
     ):
-        prepare_out(out, overwrite=False)
-    prepare_out(out, overwrite=True)
-    assert list(tmp_path.glob("net*")) == []
+        check_new(out)
     with pytest.raises(
         ArgumentError, match=r"--out .*net.pth has to end in .safetensors, such as .*net.safetensors"
     ):

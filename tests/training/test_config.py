@@ -232,6 +232,10 @@ def test_fit_config_epochs__follow_the_recipe_unless_overridden() -> None:
         ({"features": "a+a"}, "have to be different"),
         ({"head": "svr", "overrides": {"epochs": 2}}, "not trained by gradients"),
         ({"draws": 2}, "draws is 2, but nothing is drawn"),
+        (
+            {"overrides": {"loss": "srcc", "rank_input": "mapped"}},
+            "rank_input is 'mapped', but head 'sub-gru' has one score; .* several: mdtvsfa, mdtvsfa-transf",
+        ),
     ],
 )
 def test_fit_config__checks_itself(values: dict[str, Any], message: str) -> None:

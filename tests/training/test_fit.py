@@ -423,6 +423,19 @@ def test_evaluate__on_another_data_set_takes_all_its_videos(make_store: MakeStor
         evaluate(run.path, make_store(15, digest="d3"))
 
 
+def test_evaluate__a_head_with_one_measured_video_has_no_metrics(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
+    run = small_fit(make_store(), tmp_path / "run")
+    whole, part = evaluate(run.path, make_store()), make_store(missing=(15, 16, 17, 18))
+    summary = evaluate(run.path, part, skip_missing=True).summary
+    assert summary.n == (1, 8)
+    assert np.isnan(summary.srocc.values[0])
+    assert summary.srocc.values[1] == whole.summary.srocc.values[1]
+    few = "not measured, as fewer than 2 of the videos are in the test part"
+    assert summary.notes == ("4 video(s) without complete features left out", f"split 0: {few}")
+
+
 def test_evaluate__refuses_features_computed_differently_unless_allowed(
     make_store: MakeStore, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from tests.helpers.fits import FAST, SPLITS, fit_with
+from tests.helpers.fits import FAST, SPLITS, fit_with, small_fit
 from tests.helpers.stores import MakeStore, tiny_features
 from tests.helpers.train_alone import config_of, task_of, train
 from vqafeat.errors import ArgumentError, IdentityError, TrainingError
@@ -195,6 +195,17 @@ def test_fit__scores_and_measures_each_data_set_on_its_scale(make_store: MakeSto
     assert set(json.loads((run.path / "metrics.json").read_text())["datasets"]) == {"tiny", "other"}
 
 
+def test_fit__takes_data_sets_with_a_plus_in_their_names(make_store: MakeStore, tmp_path: Path) -> None:
+    plus, plain = (
+        mixed_fit(JointStore([make_store(), make_store(9, name=name)]), tmp_path / name)
+        for name in ("a+b", "other")
+    )
+    assert plus.metrics.srocc == plain.metrics.srocc
+    for run, name in ((plus, "a+b"), (plain, "other")):
+        summary = evaluate(run.path, make_store(9, name=name)).summary
+        assert summary.rmse_plain.mean == pytest.approx(run.metrics.datasets[name].rmse_plain.mean)
+
+
 def test_evaluate__on_a_third_data_set_has_no_label_scale(make_store: MakeStore, tmp_path: Path) -> None:
     run = mixed_fit(mixture(make_store), tmp_path / "run", jobs=1)
     # both sets hold the same clips under the same names, of a third one nothing was seen
@@ -271,7 +282,7 @@ def test_fit__refuses_what_several_data_sets_do_not_allow(make_store: MakeStore,
     with pytest.raises(
         ArgumentError, match=r"head 'svr' knows one label scale, but the videos are from tiny and other"
     ):
-        mixed_fit(source, tmp_path / "svr", head="svr", options={}, overrides={}, jobs=1)
+        mixed_fit(source, tmp_path / "run", head="svr", options={}, overrides={}, jobs=1)
     with pytest.raises(TrainingError, match=r"no video of the data set 'other' is in the training part"):
         mixed_fit(source, tmp_path / "run", splits=[Split(tuple(range(10)), (), tuple(range(10, 29)))])
     few = [Split((*range(10), 20, 21), (*range(10, 15), 22), (*range(15, 20), 23, 24))]
@@ -280,6 +291,13 @@ def test_fit__refuses_what_several_data_sets_do_not_allow(make_store: MakeStore,
         match=r"the validation part of 'other' has 1 video\(s\); choosing an epoch by SROCC takes at least 3",
     ):
         mixed_fit(source, tmp_path / "run", splits=few)
+    with pytest.raises(ArgumentError, match="multi_dataset is 'pooled', but there is one data set, 'tiny'"):
+        small_fit(make_store(), tmp_path / "run", overrides={"multi_dataset": "pooled"})
+    one = [Split((*range(10), 20, 21, 22), (), (*range(15, 20), 28))]
+    with pytest.raises(
+        TrainingError, match=r"test part of 'other' has 1 video\(s\); its metrics take at least 2. Use"
+    ):
+        mixed_fit(source, tmp_path / "run", splits=one)
     assert not (tmp_path / "run").exists()
 
 

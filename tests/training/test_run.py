@@ -97,6 +97,14 @@ def test_as_json__counts_videos_and_keeps_the_values_of_splits(plain: Run) -> No
     assert (values["n"], values["heads"]) == (17, 2)
 
 
+def test_describe__names_the_values_of_the_recipe_as_the_options_do(plain: Run) -> None:
+    assert plain.describe()["Recipe"] == {
+        name: value
+        for name, value in vars(RECIPES.get("default")).items()
+        if name not in ("head_options", "__doc__")
+    }
+
+
 def test_repr__names_head_features_data_set_and_state(tmp_path: Path) -> None:
     run = Run(write_run(tmp_path / "demo", scores_of(0.5, 1, splits=2)))
     what = f"{run.config.head} on {run.config.feature_sets} of {run.config.dataset}, 2 splits"

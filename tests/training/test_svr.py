@@ -235,6 +235,14 @@ def test_fit__svr_refuses_what_it_does_not_read(make_store: MakeStore, tmp_path:
     assert not (tmp_path / "run").exists()
 
 
+def test_fit__svr_keeps_a_finished_run_that_it_cannot_replace(make_store: MakeStore, tmp_path: Path) -> None:
+    run = small_fit(make_store(), tmp_path / "run", **FIT)
+    before = files_of(run.path)
+    with pytest.raises(ArgumentError, match=r"held_out is 0.2, but the split has a validation part"):
+        small_fit(make_store(), run.path, **{**FIT, "options": {"held_out": 0.2}}, overwrite=True)
+    assert files_of(run.path) == before
+
+
 def test_model_load__reports_damaged_svr_weights(make_store: MakeStore, tmp_path: Path) -> None:
     folder = small_fit(make_store(), tmp_path / "run", **FIT).path
     config = json.loads((folder / "config.json").read_text())

@@ -13,10 +13,20 @@ import numpy.typing as npt
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.io import duplicates
 from vqafeat.metrics import evaluate_predictions, map_predictions
+from vqafeat.splits import leak_notes
 from vqafeat.statistics import Comparison, Interval, PairedSplit, Values, bootstrap_paired_difference, compare
+from vqafeat.training.config import SELECTIONS
 from vqafeat.training.joint_store import dataset_number
 from vqafeat.training.predictions import Prediction, summarise
-from vqafeat.training.results import EVERY_MEASURE, METRICS, PREDICTIONS, MetricsSummary, Summary
+from vqafeat.training.results import (
+    EVERY_MEASURE,
+    METRICS,
+    PREDICTIONS,
+    SPLITS,
+    MetricsSummary,
+    Summary,
+    read_json,
+)
 from vqafeat.training.run import Run, check_same
 
 _AFTER_A_MAPPING = ("plcc", "rmse")
@@ -233,6 +243,7 @@ class Ensemble:
     summary: MetricsSummary
     mapping: str
     predictions: tuple[Prediction, ...]
+    tested_videos: Mapping[str, int]  # data set → how many of its videos are in a test part
 
 
 def ensemble(
@@ -242,7 +253,8 @@ def ensemble(
 
     Li et al. (TCSVT 2022), equation 17: Q = κ·Q_GRU + (1 − κ)·Q_Transformer. The paper gives one "best ratio"
     per data set and does not say how it was selected. Here, κ is one of 0, 0.01 … 1 for each split: the one
-    with the highest SROCC on the validation part, or, of several, the one closest to 0.5.
+    with the highest SROCC on the validation part, or, of several, the one closest to 0.5. On several data
+    sets it is the highest mean SROCC.
 
     Args:
         kappa: for all splits; by default selected on the validation parts.
@@ -261,7 +273,8 @@ def ensemble(
     )
     selection = "highest SROCC on each split's validation part" if kappa is None else "given"
     mapping = mapping or one.config.mapping
-    return Ensemble(kappas, selection, summarise(rows, len(kappas), mapping, []), mapping, rows)
+    summary = summarise(rows, len(kappas), mapping, _ensemble_notes(one, two), one.config.dataset_names)
+    return Ensemble(kappas, selection, summary, mapping, rows, one.tested_videos)
 
 
 def _best_kappa(one: Run, two: Run, number: int) -> float:
@@ -272,14 +285,26 @@ def _best_kappa(one: Run, two: Run, number: int) -> float:
         raise ArgumentError(f"{few}; {next_step}.")
     rows = _both(one, two, number, "validation")
     first, second, mos = np.array([(own.prediction, other.prediction, own.mos) for own, other in rows]).T
+    numbers = np.array([dataset_number(own.video, one.config.dataset_names) for own, _ in rows])
+    members = [numbers == member for member in np.unique(numbers)]
     blends = [kappa * first + (1 - kappa) * second for kappa in KAPPAS]
-    sroccs = [evaluate_predictions(blend, mos, mapping="none").srocc for blend in blends]
+    sroccs = [
+        np.mean([evaluate_predictions(blend[own], mos[own], mapping="none").srocc for own in members])
+        for blend in blends
+    ]
     if np.isnan(sroccs).all():
         constant = f"the validation scores of split {number} are constant in both runs"
         raise ArgumentError(f"{constant}, so no kappa is best; give --kappa.")
     best = np.nanmax(sroccs) - _ROUNDING
     tied = [kappa for kappa, srocc in zip(KAPPAS, sroccs, strict=True) if srocc >= best]
     return min(tied, key=lambda kappa: abs(kappa - 0.5))
+
+
+def _ensemble_notes(one: Run, two: Run) -> list[str]:
+    """Return what the notes of both runs say about their common test parts."""
+    leak = read_json(one.path / SPLITS).get("leak", {})
+    selections = {SELECTIONS[run.config.recipe.get("select", "validation")] for run in (one, two)}
+    return [*leak_notes(leak), *filter(None, selections)]
 
 
 def _both(one: Run, two: Run, number: int, part: str) -> list[tuple[Prediction, Prediction]]:

@@ -33,12 +33,14 @@ class Evaluation:
     Attributes:
         measured_on: the measured videos in words, for example "the test parts of the run's 10 splits".
         mapping: applied before PLCC and RMSE.
+        across_scales: whether the labels are on another scale than the scores.
     """
 
     measured_on: str
     summary: MetricsSummary
     predictions: tuple[Prediction, ...]
     mapping: str
+    across_scales: bool = False
 
 
 def evaluate(
@@ -89,8 +91,8 @@ def evaluate(
     mapping = mapping or config.mapping
     summary = summarise(predictions, len(tests), mapping, notes)
     if not own:
-        summary = summary.across_scales(mapping)
-    return Evaluation(measured_on, summary, predictions, mapping)
+        summary = summary.across_scales()
+    return Evaluation(measured_on, summary, predictions, mapping, across_scales=not own)
 
 
 def _score_tests(

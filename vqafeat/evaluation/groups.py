@@ -88,6 +88,8 @@ def evaluate_groups(
         rows = [row for row in evaluation.predictions if grouped.of.get(row.video) == name]
         if rows:
             summary = group_metrics(rows, len(evaluation.summary.n), evaluation.mapping)
+            if evaluation.across_scales:
+                summary = summary.across_scales()
             groups.append(GroupMetrics(name, len({row.video for row in rows}), summary))
     return GroupEvaluation(by, grouped.words, tuple(groups), sum(video not in grouped.of for video in videos))
 

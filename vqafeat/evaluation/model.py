@@ -18,6 +18,7 @@ from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.system import full_float32
 from vqafeat.training import results
 from vqafeat.training.frame_sampling import VideoRows, indices_in_testing
+from vqafeat.training.joint_store import scale_name
 from vqafeat.training.predictions import Calibrations, calibration_words
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig, dataset_with_scale
@@ -86,7 +87,7 @@ class Model:
             raise WeightsError(f"{unknown}; it has {', '.join(HEADS)}.")
         # an imported head keeps its scale
         if len(config.datasets) > 1 and options.get("datasets"):
-            options["scale_of"] = dataset_with_scale(config, scale_of).name
+            options["scale_of"] = scale_name(dataset_with_scale(config, scale_of).name)
         heads = []
         for split in range(config.splits):
             path = results.weights_path(run.path, split)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from vqafeat.errors import ArgumentError
-from vqafeat.heads.base import FrameReduction, Head
+from vqafeat.heads.base import FrameReduction, Head, check_widths
 from vqafeat.heads.pooling import SubjectivePooling
 from vqafeat.registry import named
 
@@ -157,6 +157,7 @@ class A2INet(Head):
         beta: float = 0.5,
     ) -> None:
         super().__init__()
+        check_widths(reduced=reduced, hidden=hidden)
         if not 0 < first_channels < channels:
             raise ArgumentError(
                 f"first_channels is {first_channels} of {channels} channels; it has to be the width of the "

@@ -57,6 +57,16 @@ class _WideProduct(torch.autograd.Function):
         return gradients[0] @ weight if ctx.needs_input_grad[0] else None, gradients[0].T @ frames
 
 
+# types that JSON gives back
+_STORED = (bool, int, float, str, list, dict, type(None))
+
+
+def check_widths(**widths: int) -> None:
+    """Refuse layers without units."""
+    if empty := [f"{name} is {width}" for name, width in widths.items() if width < 1]:
+        raise ArgumentError(f"{', '.join(empty)}; it has to be at least 1.")
+
+
 class FrameReduction(nn.Module):
     """Standardisation and FC of each frame's features: (total frames, channel) → (total frames, reduced).
 
@@ -177,6 +187,11 @@ def head_options(name: str, options: Mapping[str, Any] | None = None) -> dict[st
     parameters = dict(inspect.signature(HEADS.get(name)).parameters)
     parameters.pop("channels")
     resolved = {key: parameter.default for key, parameter in parameters.items()}
+    for key, default in resolved.items():
+        if not isinstance(default, _STORED):
+            has = "no default" if default is inspect.Parameter.empty else f"the default {default!r}"
+            allowed = "give it one that JSON stores, such as a number or a text"
+            raise ArgumentError(f"option '{key}' of head '{name}' has {has}; {allowed}.")
     for key, value in (options or {}).items():
         if key not in resolved:
             raise ArgumentError(f"head '{name}' has no option '{key}'; it has {', '.join(resolved)}.")

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vqafeat.heads.base import FrameReduction, Head
+from vqafeat.heads.base import FrameReduction, Head, check_widths
 from vqafeat.heads.pooling import SubjectivePooling, padded
 
 
@@ -13,6 +13,7 @@ class NoTime(Head):
 
     def __init__(self, channels: int, reduced: int = 128) -> None:
         super().__init__()
+        check_widths(reduced=reduced)
         self.reduce = FrameReduction(channels, reduced)
         self.score = nn.Linear(reduced, 1)
 
@@ -31,6 +32,7 @@ class AvgGRU(Head):
 
     def __init__(self, channels: int, reduced: int = 128, hidden: int = 32) -> None:
         super().__init__()
+        check_widths(reduced=reduced, hidden=hidden)
         self.reduce = FrameReduction(channels, reduced)
         self.score = nn.Linear(hidden, 1)
         self.recurrence = self.cell(reduced, hidden)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from vqafeat.errors import ArgumentError
-from vqafeat.heads.base import FrameReduction, Head
+from vqafeat.heads.base import FrameReduction, Head, check_widths
 from vqafeat.heads.pooling import SubjectivePooling, frame_mask, padded_index
 from vqafeat.registry import named
 
@@ -161,6 +161,7 @@ class TransformerHead(Head):
         beta: float = 0.5,
     ) -> None:
         super().__init__()
+        check_widths(reduced=reduced, feed_forward=feed_forward)
         if layers < 1 or attention_heads < 1 or reduced % attention_heads:
             raise ArgumentError(
                 f"layers = {layers}, attention_heads = {attention_heads}, reduced = {reduced}: at least "

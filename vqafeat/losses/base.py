@@ -38,7 +38,11 @@ class Loss:
 
     def __call__(self, scores: Tensor, labels: Tensor, **options: Any) -> Tensor:
         """Return the loss of (batch,) scores and (batch,) labels."""
-        return self.function(scores, labels, **options)
+        loss = self.function(scores, labels, **options)
+        if loss.ndim:
+            problem = f"loss '{self.function.__name__}' returned a tensor of shape {tuple(loss.shape)}"
+            raise ArgumentError(f"{problem}; it has to return one number, such as the mean.")
+        return loss
 
     @property
     def options(self) -> set[str]:

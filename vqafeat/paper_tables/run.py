@@ -151,7 +151,7 @@ def recorded_result(table: PaperTable, path: Path) -> TableResult:
 
     The file is an .npz with the keys K/00/sq (labels), K/00/rq and K/00/mq (relative and mapped scores),
     where K is a data set's letter and 00 a split. As in the released code, SROCC and KROCC are computed from
-    relative scores, PLCC and RMSE from mapped ones.
+    relative scores and PLCC from mapped ones; RMSE is of these too, after the table's mapping.
     """
     recorded = table.recorded
     if recorded is None:

@@ -60,20 +60,24 @@ def card_path(out: Path) -> Path:
     return out.with_suffix(".json")
 
 
-def prepare_out(out: Path, overwrite: bool) -> None:
-    """Check that a weights file is new; `overwrite` removes an earlier one, its card and its checkpoint."""
-    existing = [path for path in (out, card_path(out)) if path.exists()]
-    if existing and not overwrite:
+def check_new(out: Path) -> None:
+    """Refuse a weights file that exists already, or whose card does."""
+    if existing := [path for path in (out, card_path(out)) if path.exists()]:
         next_step = "name another file, or replace it with --overwrite"
         raise ArgumentError(f"--out {out}: '{existing[0]}' exists already; {next_step}.")
-    for path in [*existing, *([checkpoint_path(out)] if overwrite else [])]:
-        path.unlink(missing_ok=True)
 
 
-def pretrain(request: PretrainingRequest, progress: Progress | None = None) -> PretrainedNetwork:
-    """Train a network, and write its weights and their card; a stopped run resumes from its last epoch."""
+def pretrain(
+    request: PretrainingRequest, progress: Progress | None = None, overwrite: bool = False
+) -> PretrainedNetwork:
+    """Train a network, and write its weights and their card; a stopped run resumes from its last epoch.
+
+    `overwrite` removes an earlier file, its card and its checkpoint when the network is loaded.
+    """
     out, recipe, seed = request.out, request.recipe, request.seed
     network, start = start_network(request.backbone, request.weights, seed, recipe.start_std)
+    for path in (out, card_path(out), checkpoint_path(out)) if overwrite else ():
+        path.unlink(missing_ok=True)
     config = _config(request, start)
     checkpoint = checkpoint_path(out)
     result = train(network, request.sets, recipe, seed, request.computing, checkpoint, config, progress)

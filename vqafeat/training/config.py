@@ -7,7 +7,7 @@ from typing import Any
 
 from vqafeat.errors import ArgumentError
 from vqafeat.heads import HEADS
-from vqafeat.heads.base import head_options
+from vqafeat.heads.base import Head, head_options
 from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
 from vqafeat.registry import named
 from vqafeat.splits import SPLIT_PROTOCOLS, parse_ratio
@@ -25,6 +25,10 @@ __all__ = ["RECIPES", "SCHEDULES", "SELECTIONS", "FitConfig", "Recipe", "is_grad
 def is_gradient_based(head: str) -> bool:
     """Return whether the optimiser, epochs and loss of a recipe apply to the head of that name."""
     return HEADS.get(head).trainer == "epochs"
+
+
+def _has_several_scores(head: str) -> bool:
+    return HEADS.get(head).outputs is not Head.outputs
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,10 @@ class FitConfig:
             able = ", ".join(name for name in HEADS if "pooling" in head_options(name))
             problem = f"pooling is '{recipe.pooling}', but head '{self.head}' has no temporal pooling"
             raise ArgumentError(f"{problem}; leave it out, or use a head with one: {able}.")
+        if "rank_input" in self.overrides and not _has_several_scores(self.head):
+            able = ", ".join(filter(_has_several_scores, HEADS))
+            problem = f"rank_input is '{recipe.rank_input}', but head '{self.head}' has one score"
+            raise ArgumentError(f"{problem}; leave it out, or use a head with several: {able}.")
         pooling = {"pooling": recipe.pooling} if "pooling" in known else {}
         resolved = head_options(self.head, {**pooling, **options, **self.options})
         return {

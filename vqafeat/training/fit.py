@@ -31,7 +31,7 @@ from vqafeat.training.checkpoint import SplitResult
 from vqafeat.training.config import SELECTIONS, FitConfig, is_gradient_based
 from vqafeat.training.fit_videos import FitVideos
 from vqafeat.training.frame_sampling import FrameSampler
-from vqafeat.training.joint_store import JOINT
+from vqafeat.training.joint_store import JOINT, scale_name
 from vqafeat.training.parallel import FitJob, build_head_on_meta, run_fit, split_seed
 from vqafeat.training.predictions import (
     Prediction,
@@ -46,6 +46,7 @@ from vqafeat.training.progress import EventFiles, Progress, check_event_files, n
 from vqafeat.training.results import CONFIG, CURVE, FINAL, METRICS, SPLITS, STATE, TENSORBOARD
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig, TrainingDataset, software_versions
+from vqafeat.training.svr import check_svr
 from vqafeat.training.trainer import SplitTask, check_parts
 from vqafeat.training.training_features import TrainingFeatures, write_training_features
 
@@ -161,6 +162,9 @@ def _resolved(config: FitConfig, store: FeatureReader) -> FitConfig:
     """Return the configuration with all options of the head and the names of the features."""
     config = replace(config, features=config.features or only_feature_sets(store))
     options, head = dict(config.head_options), config.head
+    if "multi_dataset" in config.overrides and len(store.datasets) == 1:
+        problem = f"multi_dataset is '{config.overrides['multi_dataset']}', but there is one data set"
+        raise ArgumentError(f"{problem}, '{store.dataset.name}'; leave it out, or train on several.")
     if options.get("first_channels") == 0:
         first, *others = split_feature_sets(config.features)
         if not others:
@@ -171,7 +175,7 @@ def _resolved(config: FitConfig, store: FeatureReader) -> FitConfig:
             )
         options["first_channels"] = store.identity(first).channels
     if "datasets" in options and len(store.datasets) > 1 and config.resolved_recipe.multi_dataset == "losses":
-        names = JOINT.join(dataset.name for dataset in store.datasets)
+        names = JOINT.join(scale_name(dataset.name) for dataset in store.datasets)
         if options["datasets"] not in ("", names):
             raise ArgumentError(
                 f"option 'datasets' of head '{head}' is '{options['datasets']}', but the data sets are "
@@ -200,6 +204,8 @@ def _check_start(config: FitConfig, *trainings: FitVideos) -> None:
         FrameSampler(config.frame_input, videos.data).check()
         for split in videos.splits:
             check_parts(split, videos.data, config.resolved_recipe)
+            if not is_gradient_based(config.head):
+                check_svr(videos.data, split, config)
     build_head_on_meta(config, trainings[0].data.channels)
 
 

@@ -11,8 +11,7 @@ from vqafeat.splits import PARTS, Split, leakage, make_split, shared_contents
 from vqafeat.store.features import FeatureDataset, FeatureReader, complete_rows, load_features
 from vqafeat.training.config import FitConfig
 from vqafeat.training.joint_store import joint_splits
-
-_FEWEST_TO_MEASURE = 2
+from vqafeat.training.predictions import FEWEST_TO_MEASURE
 
 
 def draw_splits(datasets: Sequence[Dataset], config: FitConfig) -> tuple[list[Split], str]:
@@ -114,10 +113,10 @@ def _restrict_split(split: Split, number: int, rows: Sequence[int]) -> Split:
     """Return the split as positions in `rows`, without the videos that are not among them."""
     index = {row: position for position, row in enumerate(rows)}
     parts = {part: tuple(index[row] for row in getattr(split, part) if row in index) for part in PARTS}
-    if not parts["train"] or len(parts["test"]) < _FEWEST_TO_MEASURE:
+    if not parts["train"] or len(parts["test"]) < FEWEST_TO_MEASURE:
         raise TrainingError(
             f"split {number} has {len(parts['train'])} training, {len(parts['test'])} test video(s) with "
-            f"features; it takes at least 1 and {_FEWEST_TO_MEASURE}. Use more videos, or larger parts, as "
+            f"features; it takes at least 1 and {FEWEST_TO_MEASURE}. Use more videos, or larger parts, as "
             "--ratio 40/30/30."
         )
     return Split(**parts)

@@ -135,6 +135,11 @@ def joint_splits(members: Sequence[Sequence[Split]], sizes: Sequence[int]) -> li
     return [Split(*(joined(one, part) for part in PARTS)) for one in zip(*members, strict=True)]
 
 
+def scale_name(dataset: str) -> str:
+    """Return the name of a data set in the option `datasets` of a head, which joins names by `+`."""
+    return dataset.replace(JOINT, "_")
+
+
 def dataset_number(video: str, datasets: Sequence[str]) -> int:
     """Return which of a run's data sets a video is from, by its name in the joint store."""
     return 0 if len(datasets) == 1 else datasets.index(video.partition(_INSIDE)[0])

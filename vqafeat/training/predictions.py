@@ -39,6 +39,7 @@ from vqafeat.training.results import (
 )
 from vqafeat.training.run_config import RunConfig
 
+FEWEST_TO_MEASURE = 2
 _PRIOR_VIDEOS = 5
 _SMALLEST_CORRELATION = 0.1
 
@@ -230,7 +231,7 @@ def summarise(
     mapping: str,
     notes: Sequence[str],
     datasets: Sequence[str] = ("",),
-    fewest: int = 0,
+    fewest: int = FEWEST_TO_MEASURE,
 ) -> MetricsSummary:
     """Return the metrics of the test parts, one value a split; of several data sets, their weighted mean.
 

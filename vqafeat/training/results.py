@@ -177,10 +177,10 @@ class MetricsSummary:
         datasets = {name: own.with_plain(other.datasets[name]) for name, own in self.datasets.items()}
         return replace(self, **{name: getattr(other, name) for name in PLAIN_MEASURES}, datasets=datasets)
 
-    def across_scales(self, mapping: str) -> "MetricsSummary":
+    def across_scales(self) -> "MetricsSummary":
         """Return the summary of scores on another scale than the labels', without RMSE that needs theirs."""
         mapped = [
-            nan if value == plain and mapping != "none" else value
+            nan if value == plain else value
             for value, plain in zip(self.rmse.values, self.rmse_plain.values, strict=True)
         ]
         unknown = Summary.of([nan] * len(mapped))

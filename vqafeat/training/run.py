@@ -22,6 +22,7 @@ from vqafeat.training.predictions import (
     summarise,
     with_scores,
 )
+from vqafeat.training.recipes import FORMER_NAMES
 from vqafeat.training.results import (
     CALIBRATION,
     CONFIG,
@@ -209,7 +210,8 @@ class Run:
         }
         if self.final is not None:
             run["final head"] = f"{self.final.config.split_kind}; in {self.final.path.name}/"
-        groups = {"Run": run, "Recipe": config.recipe, "Head options": config.options}
+        recipe = {FORMER_NAMES.get(name, name): value for name, value in config.recipe.items()}
+        groups = {"Run": run, "Recipe": recipe, "Head options": config.options}
         for name, identity in config.identities.items():
             digest = FeatureSetIdentity(**identity).digest()
             groups[f"Features {name}"] = {**identity, "digest of the identity": digest}

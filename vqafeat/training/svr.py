@@ -62,18 +62,13 @@ def train_svr(data: FeatureDataset, task: SplitTask, config: FitConfig) -> Train
     γ are chosen on the left-out videos of a cross-validation within the training part, or on a share of it;
     both are drawn from the seed and share no content with the rest.
     """
-    split = task.split
-    if len(data.dataset_names) > 1:
-        problem = f"knows one label scale, but the videos are from {' and '.join(data.dataset_names)}"
-        next_step = "fit it on one data set, or train another head on several"
-        raise ArgumentError(f"head '{config.head}' {problem}; {next_step}.")
-    (scaling,) = task.label_scalings
-    epsilon, folds, held_out = (config.head_options[name] for name in ("epsilon", "folds", "held_out"))
+    split, (scaling,) = task.split, task.label_scalings
+    epsilon, held_out = config.head_options["epsilon"], config.head_options["held_out"]
     rows, train = np.array([*split.train, *split.validation]), np.arange(len(split.train))
     means = _finite_means(data, rows, config.frame_input, task.seed)
     scaler = MinMaxScaler().fit(means[train])
     scaled = scaler.transform(means)
-    cv = _folds(data, split, folds, held_out, task.seed)
+    cv = _folds(data, split, config, task.seed)
     distances, labels = euclidean_distances(scaled, squared=True), data.mos[rows]
     best = grid_search(distances, labels, cv, epsilon)
     model = _fitted(np.exp(-best.gamma * distances), labels, train, best.c, epsilon)
@@ -90,6 +85,15 @@ def train_svr(data: FeatureDataset, task: SplitTask, config: FitConfig) -> Train
     reason = f"C = {best.c:g}, gamma = {best.gamma:g}: highest {where} SROCC ({best.srocc:.4f})"
     tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in weights.items()}
     return TrainingResult(tensors, 0, reason, ())
+
+
+def check_svr(data: FeatureDataset, split: Split, config: FitConfig) -> None:
+    """Refuse data sets, and splits with options, that cannot be fitted."""
+    if len(data.dataset_names) > 1:
+        problem = f"knows one label scale, but the videos are from {' and '.join(data.dataset_names)}"
+        next_step = "fit it on one data set, or train another head on several"
+        raise ArgumentError(f"head '{config.head}' {problem}; {next_step}.")
+    _folds(data, split, config, 0)
 
 
 def grid_search(distances: Values, labels: Values, folds: Sequence[Fold], epsilon: float) -> Choice:
@@ -131,8 +135,9 @@ def _fitted(kernel: Values, labels: Values, rows: Rows, c: float, epsilon: float
     return SVR(kernel="precomputed", C=c, epsilon=epsilon).fit(kernel[np.ix_(rows, rows)], labels[rows])
 
 
-def _folds(data: FeatureDataset, split: Split, folds: int, held_out: float, seed: int) -> list[Fold]:
+def _folds(data: FeatureDataset, split: Split, config: FitConfig, seed: int) -> list[Fold]:
     train = np.arange(len(split.train))
+    folds, held_out = config.head_options["folds"], config.head_options["held_out"]
     if split.validation and held_out:
         raise ArgumentError(
             f"held_out is {held_out:g}, but the split has a validation part, which C and gamma are chosen "

@@ -15,18 +15,23 @@ from vqafeat.heads.base import Head, build_head
 from vqafeat.losses.base import MIXINGS, build_loss, softmax_weighted_sum
 from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.splits import Split
+from vqafeat.splits import PARTS, Split
 from vqafeat.store.features import FeatureDataset
 from vqafeat.system import full_float32
 from vqafeat.training.batching import Batch, Batcher, bucketed, chunks, sent
 from vqafeat.training.checkpoint import EpochRecord, TrainingResult
 from vqafeat.training.config import FitConfig
 from vqafeat.training.frame_sampling import FrameSampler
+from vqafeat.training.predictions import FEWEST_TO_MEASURE
 from vqafeat.training.recipes import Recipe
 from vqafeat.training.training_features import combined_statistics, shared_moments
 
 FEWEST_FOR_SROCC = 3
-_INSTEAD = {"validation": "--ratio 80/20 for none, which keeps the last epoch", "test": "--select validation"}
+_INSTEAD = {
+    "validation": "--ratio 80/20 for none, which keeps the last epoch; --validation-share is that of an "
+    "official split",
+    "test": "--select validation",
+}
 VIDEOS_SCORED_AT_ONCE = 16
 PartMetrics = tuple[float, float, float]  # SROCC, PLCC, RMSE
 
@@ -271,20 +276,27 @@ def dataset_numbers(data: FeatureDataset, groups: Tensor, batch: Batch) -> Tenso
 
 
 def check_parts(split: Split, data: FeatureDataset, recipe: Recipe) -> None:
-    """Refuse a split with equal training labels, or with too few videos to select an epoch, in a data set."""
+    """Refuse equal training labels, and too few videos to select an epoch or to measure, in a data set."""
     selecting = ["test"] if recipe.select == "test" and split.test else []
     selecting += ["validation"] if split.validation else []
     for number, name in enumerate(data.dataset_names):
         of = f" of '{name}'" if len(data.dataset_names) > 1 else ""
-        labels = data.mos[[row for row in split.train if data.dataset_of[row] == number]]
+        own = {
+            part: [row for row in getattr(split, part) if data.dataset_of[row] == number] for part in PARTS
+        }
+        labels = data.mos[own["train"]]
         if len(labels) > 1 and np.ptp(labels) == 0:
             raise TrainingError(
                 f"all {len(labels)} labels of the training part{of} are {labels[0]:g}, so there is nothing "
                 "to learn; look at the label list."
             )
+        if split.test and (videos := len(own["test"])) < FEWEST_TO_MEASURE:
+            problem = (
+                f"the test part{of} has {videos} video(s); its metrics take at least {FEWEST_TO_MEASURE}"
+            )
+            raise TrainingError(f"{problem}. Use a larger test share, as --ratio 40/30/30.")
         for part in selecting:
-            videos = sum(data.dataset_of[row] == number for row in getattr(split, part))
-            if videos < FEWEST_FOR_SROCC:
+            if (videos := len(own[part])) < FEWEST_FOR_SROCC:
                 raise TrainingError(
                     f"the {part} part{of} has {videos} video(s); choosing an epoch by SROCC takes at least "
                     f"{FEWEST_FOR_SROCC}. Use a larger {part} share, as --ratio 40/30/30, or "

@@ -228,8 +228,9 @@ class SubsetCell(CellType):
         for row in run.predictions:
             if row.part == "test" and row.video in group:
                 line = lines[dataset_number(row.video, names)]
-                mos, prediction = (_on_line(value, line) for value in (row.mos, row.prediction))
-                scaled.append(replace(row, mos=mos, prediction=prediction))
+                values = row.mos, row.prediction, row.score
+                mos, prediction, score = (_on_line(value, line) for value in values)
+                scaled.append(replace(row, mos=mos, prediction=prediction, score=score))
         summary: Summary = getattr(group_metrics(scaled, splits, task.request.mapping), task.measure)
         few = sum(map(isnan, summary.values))
         note = f"{few} of {splits} splits have no value: their test parts have too few videos of the group"
