@@ -144,6 +144,18 @@ def test_verify_store__reports_damaged_metadata(store: FeatureStore) -> None:
         FeatureStore.open(store.path)
 
 
+def test_create__keeps_the_features_of_a_store_without_its_metadata(store: FeatureStore) -> None:
+    fill(store)
+    (store.path / "zarr.json").write_text("")
+    dataset = bare_dataset(["a.mp4", "b/c.mp4"])
+    with pytest.raises(StoreError, match=r"delete this file and extract again, which keeps the features"):
+        FeatureStore.create(store.path, dataset)
+    (store.path / "zarr.json").unlink()
+    with pytest.raises(StoreError, match=r"no feature store at '.*' \(there: none\)"):
+        FeatureStore.open(store.path)
+    assert FeatureStore.create(store.path, dataset).complete_videos("tiny") == ["a.mp4", "b/c.mp4"]
+
+
 def test_is_complete__needs_the_mark(store: FeatureStore) -> None:
     fill(store)
     group = zarr.open_group(store.path / "features" / "tiny" / "a.mp4")

@@ -27,8 +27,9 @@ Permutations = npt.NDArray[np.integer[Any]]
 
 def is_relative_path(name: str) -> bool:
     """Whether `name` is a relative POSIX path without empty parts, '.' or '..', such as 'batch1/747.mp4'."""
-    is_windows_path = "\\" in name or re.match(r"[A-Za-z]:/", name)
-    return bool(name.strip()) and not is_windows_path and not {"", ".", ".."}.intersection(name.split("/"))
+    # a surrogate is a byte of a file's name that is not UTF-8
+    is_wrong = re.search(r"\\|^[A-Za-z]:/|[\ud800-\udfff]", name)
+    return bool(name.strip()) and not is_wrong and not {"", ".", ".."}.intersection(name.split("/"))
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ class Video:
     def __post_init__(self) -> None:
         where = f"video '{self.name}'"
         if not is_relative_path(self.name):
-            raise DatasetError(f"video name '{self.name}' has to be a relative POSIX path such as 'a/1.mp4'.")
+            path = "a relative POSIX path such as 'a/1.mp4', in UTF-8"
+            raise DatasetError(f"video name '{self.name}' has to be {path}; rename it.")
         if self.labelled and not math.isfinite(self.mos):
             raise DatasetError(f"{where} has the label {self.mos}; labels are finite numbers.")
         if not self.content:

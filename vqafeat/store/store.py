@@ -284,14 +284,15 @@ def _open_root(path: StorePath, mode: Literal["r", "r+"]) -> zarr.Group:
         if path.with_name(f"{path.name}.old").exists():
             problem = f"no feature store at '{path}': packing was stopped and left it as '{path.name}.old'"
             raise StoreError(f"{problem}; run `vqafeat pack` or `vqafeat unpack` again.")
-        near = ", ".join(sorted(map(str, [*stores_in(path.parent), *stores_in(path)]))) or "none"
+        near = ", ".join(sorted(map(str, {*stores_in(path.parent), *stores_in(path)} - {path}))) or "none"
         hint = "make one with `vqafeat extract --dataset NAME` or name its folder with --store"
         gone = "" if path.exists() else f"'{path}' does not exist: "
         raise StoreError(f"{gone}no feature store at '{path}' (there: {near}); {hint}.")
     try:
         return open_root(path, mode)
     except ValueError as error:
-        raise StoreError(f"'{path / 'zarr.json'}' is damaged ({error}); extract again.") from error
+        next_step = "delete this file and extract again, which keeps the features; copy a packed store again"
+        raise StoreError(f"'{path / 'zarr.json'}' is damaged ({error}); {next_step}.") from error
 
 
 def _from_json(number: float | None) -> float:
