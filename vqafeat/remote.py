@@ -66,6 +66,8 @@ def parse_path(path: StorePath | str, storage_options: Sequence[str] = ()) -> St
         return Path(path)
     if url["scheme"].lower() != "s3":
         raise UnknownNameError(f"unknown kind of store URL '{url['scheme'].lower()}': known are: s3.")
+    if not url["host"]:
+        raise ArgumentError(f"'{path}' names no bucket; write s3://bucket/prefix.")
     if "@" in url["host"] or "?" in url["rest"]:
         raise ArgumentError(
             "the URL s3://… holds a user or a query, which may be secret; write only s3://bucket/prefix. "

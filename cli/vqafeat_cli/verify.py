@@ -25,7 +25,7 @@ _TOLERANCE = "Largest allowed difference, as a share of the largest value."
 @option("--root", metavar="FOLDER|URL", help="Folder of the videos for --repair.")
 @option("--against", metavar="FOLDER|URL", help="Folder of videos: extract a sample again and compare.")
 @option("--sample", type=IntRange(1), default=5, help="Number of videos for --against.")
-@option("--seed", type=int, default=0, help="Random seed of the --sample.")
+@option("--seed", type=IntRange(0), default=0, help="Random seed of the --sample.")
 @option("--tolerance", type=FloatRange(0), default=1e-3, help=_TOLERANCE)
 @options.network_options
 def verify(

@@ -77,6 +77,21 @@ def test_create__stores_the_labels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(stored.stored_permutations, dataset.stored_permutations)
 
 
+@pytest.mark.parametrize("damage", [b"\x07", b"", None])
+def test_create__renews_damaged_splits(damage: bytes | None, tmp_path: Path) -> None:
+    dataset = replace(bare_dataset(["a", "b"]), stored_permutations=np.array([[0, 1], [1, 0]]))
+    path = FeatureStore.create(tmp_path / "small.zarr", dataset).path
+    chunk = tmp_path / "small.zarr/labels/permutations/c/0/0"
+    if damage is None:
+        chunk.unlink()
+    else:
+        chunk.write_bytes(damage + chunk.read_bytes()[1:] * bool(damage))
+    with pytest.raises(StoreError, match=r"the labels in .* are missing or damaged; run `vqafeat extract`"):
+        _ = FeatureStore.open(path).dataset
+    renewed = FeatureStore.create(path, dataset).dataset
+    np.testing.assert_array_equal(renewed.stored_permutations, dataset.stored_permutations)
+
+
 def test_feature_store_repr__names_videos_and_feature_sets(store: FeatureStore) -> None:
     assert repr(store) == "small: 2 videos; tiny (6)"
     store.add_feature_set("tiny:other@full", replace(IDENTITY, channels=512))

@@ -81,7 +81,7 @@ def locate_videos(dataset: Dataset, root: StorePath, skip_missing: bool = False)
             listed_too = " at their listed paths and" if any(video.listed_path for video in lost) else ""
             problem = f"{len(lost)} of {len(candidates)} videos are missing{listed_too} below '{root}'"
             first = summarize([str(video.listed_path or video.name) for video in lost])
-            next_step = "name another folder with --root DIR, or leave them out with --skip-missing"
+            next_step = "name another folder, or leave them out with `extract --skip-missing`"
             raise DatasetError(
                 f"{where}: {problem} ({len(index.files)} video files there): {first}; {next_step}."
             )
