@@ -260,8 +260,10 @@ class WebFile(RemoteFile):
         try:
             with urlopen(url, timeout=_WEB_TIMEOUT_SECONDS) as reply:
                 size, modified = reply.headers["Content-Length"], reply.headers["Last-Modified"]
-        except (ValueError, *network_errors()) as error:  # ValueError: the URL is not in ASCII, for example
+        except network_errors() as error:
             raise DatasetError(f"the video '{shown}' cannot be fetched ({error}); check the URL.") from error
+        except ValueError as error:  # such as a letter that is not in ASCII
+            raise DatasetError(f"'{shown}' is not a URL ({error}); percent-encode it.") from error
         if not (size or "").isdecimal():
             raise DatasetError(f"the server does not state the size of '{shown}'; copy it to a local file.")
         # without a valid time, the next extraction compares digests

@@ -112,7 +112,7 @@ def test_load_videos__refuses_addresses_without_size_or_with_a_user(clips: Path,
 
 def test_load_videos__refuses_addresses_that_no_server_can_answer() -> None:
     for url in ("http://127.0.0.1:1/caf\u00e9.mp4", "http://[::1/a.mp4"):
-        with pytest.raises(DatasetError, match=r"\.mp4' cannot be fetched \(.*\); check the URL\.$"):
+        with pytest.raises(DatasetError, match=r"^'http.*\.mp4' is not a URL \(.*\); percent-encode it\.$"):
             load_videos([url])
 
 

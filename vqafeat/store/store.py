@@ -118,7 +118,8 @@ class FeatureStore:
     def _labels(self) -> dict[str, Any]:
         """Return the attributes of the labels, and their `permutations` if there are any."""
         try:
-            labels, splits = dict(self._root["labels"].attrs), "labels/permutations"
+            labels: dict[str, Any] = dict(self._root["labels"].attrs)
+            splits = "labels/permutations"
             if splits in self._root:
                 labels["permutations"] = read_array(self._root, splits)
                 if not are_permutations(labels["permutations"], len(labels["columns"]["video"])):
