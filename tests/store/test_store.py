@@ -10,8 +10,10 @@ import pytest
 import zarr
 
 from tests.helpers.datasets import bare_dataset
+from tests.helpers.s3 import LoopbackS3
 from tests.helpers.small_stores import IDENTITY, features, frame_table
 from vqafeat.errors import ArgumentError, IdentityError, StoreError
+from vqafeat.remote import parse_path
 from vqafeat.store import (
     FeatureStore,
     open_store,
@@ -75,6 +77,14 @@ def test_create__stores_the_labels(tmp_path: Path) -> None:
         dataset.digest,
     )
     np.testing.assert_array_equal(stored.stored_permutations, dataset.stored_permutations)
+
+
+def test_create__renews_the_labels_of_a_store_at_a_url(s3: LoopbackS3) -> None:
+    path = parse_path("s3://bucket/small.zarr", [f"endpoint_url={s3.url}"])
+    former = bare_dataset(["a", "b"])
+    FeatureStore.create(path, former)
+    changed = replace(former, title="with another title", digest="other")
+    assert FeatureStore.create(path, changed).dataset.title == "with another title"
 
 
 @pytest.mark.parametrize("damage", [b"\x07", b"", None])
