@@ -18,6 +18,7 @@ from vqafeat.store import (
     FeatureStore,
     open_store,
     pack_store,
+    problems,
     remove_partial_files_after_workers,
     store_key,
     store_path,
@@ -77,6 +78,27 @@ def test_create__stores_the_labels(tmp_path: Path) -> None:
         dataset.digest,
     )
     np.testing.assert_array_equal(stored.stored_permutations, dataset.stored_permutations)
+
+
+@pytest.mark.parametrize(
+    ("node", "old", "new"),
+    [
+        ("features/tiny", '"rows": 4', '"rows": 0'),
+        ("features/tiny", '"rows": 4', '"rows": 5'),
+        ("features/tiny", '"rows"', '"rowz"'),
+        ("frames", '"source"', '"sourze"'),
+        ("frames", '"sha256"', '"sha257"'),
+        ("frames", '"shape"', '"shapz"'),
+    ],
+)
+def test_verify_store__reports_metadata_with_a_wrong_letter(
+    store: FeatureStore, node: str, old: str, new: str
+) -> None:
+    fill(store)
+    path = store.path / node / "a.mp4" / "zarr.json"
+    path.write_text(path.read_text().replace(old, new))
+    assert {video for video, _ in problems(store)} == {"a.mp4"}
+    assert store.is_complete("tiny", "a.mp4") == (new in ('"rows": 5', '"shapz"'))
 
 
 def test_verify_store__allows_the_repeated_frames_of_short_clips(store: FeatureStore) -> None:

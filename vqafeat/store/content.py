@@ -101,7 +101,12 @@ def problems(store: FeatureStore) -> Iterator[tuple[str, str]]:
 
 
 def _wrong_rows(store: FeatureStore, feature_set: str, video: str) -> Iterator[str]:
-    frame, where = store.read(feature_set, video).frame, f"{feature_set}/{video}"
+    where = f"{feature_set}/{video}"
+    try:
+        frame = store.read(feature_set, video).frame
+    except StoreError as error:
+        yield f"{where}: cannot be read ({error})"
+        return
     try:
         seconds = store.seconds(video)
     except StoreError:
