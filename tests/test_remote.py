@@ -73,6 +73,9 @@ def test_parse_path__refuses_other_urls_and_malformed_options() -> None:
         parse_path("s3://bucket/prefix", ["config_kwargs=5"])
     with pytest.raises(UnknownNameError, match="unknown kind of store URL 'gs'"):
         parse_path("gs://bucket/prefix")
+    for url in ("s3://", "s3:///prefix"):  # as with an empty variable in place of the bucket
+        with pytest.raises(ArgumentError, match=f"'{url}' names no bucket; write s3://bucket/prefix"):
+            parse_path(url)
     with pytest.raises(ArgumentError, match="--storage-option takes NAME=VALUE") as caught:
         parse_path("s3://bucket/prefix", ["HIDDEN"])
     assert "HIDDEN" not in str(caught.value)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from vqafeat.errors import ArgumentError, DatasetError, StoreError, UnknownNameError
 from vqafeat.system import provide_cache_folders
@@ -67,6 +66,8 @@ def parse_path(path: StorePath | str, storage_options: Sequence[str] = ()) -> St
         return Path(path)
     if url["scheme"].lower() != "s3":
         raise UnknownNameError(f"unknown kind of store URL '{url['scheme'].lower()}': known are: s3.")
+    if not url["host"]:
+        raise ArgumentError(f"'{path}' names no bucket; write s3://bucket/prefix.")
     if "@" in url["host"] or "?" in url["rest"]:
         raise ArgumentError(
             "the URL s3://… holds a user or a query, which may be secret; write only s3://bucket/prefix. "
@@ -250,21 +251,24 @@ class WebFile(RemoteFile):
     @classmethod
     def at(cls, url: str) -> "WebFile":
         """Request the size and the modification time of the file at an address."""
-        from email.utils import parsedate_to_datetime
+        from email.utils import mktime_tz, parsedate_tz
         from urllib.request import urlopen  # takes 20 ms
 
         shown = url.partition("?")[0]
-        if "@" in urlsplit(url).netloc:
+        if "@" in url.split("/")[2]:
             raise ArgumentError("the address of a video holds a user name, which may be secret; drop it.")
         try:
             with urlopen(url, timeout=_WEB_TIMEOUT_SECONDS) as reply:
                 size, modified = reply.headers["Content-Length"], reply.headers["Last-Modified"]
         except network_errors() as error:
             raise DatasetError(f"the video '{shown}' cannot be fetched ({error}); check the URL.") from error
-        if size is None:
+        except ValueError as error:  # such as a letter that is not in ASCII
+            raise DatasetError(f"'{shown}' is not a URL ({error}); percent-encode it.") from error
+        if not (size or "").isdecimal():
             raise DatasetError(f"the server does not state the size of '{shown}'; copy it to a local file.")
-        # without a time, the next extraction compares digests
-        seconds = parsedate_to_datetime(modified).timestamp() if modified else time.time()
+        # without a valid time, the next extraction compares digests
+        time_stated = parsedate_tz(modified or "")
+        seconds = mktime_tz(time_stated) if time_stated else time.time()
         return cls(url, int(size), int(seconds) * 10**9)
 
     def __str__(self) -> str:

@@ -120,6 +120,26 @@ def test_load_videos__refuses_addresses_without_size_or_with_a_user(clips: Path,
         load_videos(["https://me:HIDDEN@host/a.mp4"])
 
 
+def test_load_videos__refuses_addresses_that_no_server_can_answer() -> None:
+    for url in ("http://127.0.0.1:1/caf\u00e9.mp4", "http://[::1/a.mp4"):
+        with pytest.raises(DatasetError, match=r"^'http.*\.mp4' is not a URL \(.*\); percent-encode it\.$"):
+            load_videos([url])
+
+
+def test_load_videos__takes_a_file_whose_server_states_a_wrong_time(clips: Path, web: str) -> None:
+    (clips / "no-time").mkdir()
+    (clips / "no-time/c.mp4").write_bytes(b"c")
+    assert names(load_videos([f"{web}/no-time/c.mp4"])) == ["c.mp4"]
+
+
+def test_load_videos__refuses_two_files_of_one_name(clips: Path, web: str) -> None:
+    with pytest.raises(
+        DatasetError, match=r"b\.mp4' and 'http.*b\.mp4' have the same name \(the query .* does not count\)"
+    ):
+        load_videos([f"{web}/b.mp4?id=1", f"{web}/b.mp4?id=2"])
+    assert names(load_videos([f"{web}/b.mp4?id=1", f"{web}/b.mp4?id=1", clips / "b.mp4"], "both"))
+
+
 def test_load_videos__takes_prefixes_and_objects_of_s3(clips: Path, s3: LoopbackS3) -> None:
     root = parse_path("s3://bucket/set", [f"endpoint_url={s3.url}"])
     for name in ("a.mp4", "b/c.mp4", "d.txt"):

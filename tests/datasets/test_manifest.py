@@ -970,7 +970,7 @@ def test_locate_videos__missing_videos_are_an_error_or_left_out(tmp_path: Path) 
     root = touch(tmp_path, "b.mp4")
     dataset = made("a.mp4", "b.mp4", "c.mp4")
     missing = r"2 of 3 videos are missing below '.*' \(1 video files there\): a\.mp4, c\.mp4"
-    message = f"{missing}; name another folder with --root DIR, .*--skip-missing"
+    message = f"{missing}; name another folder, .*--skip-missing"
     with pytest.raises(DatasetError, match=message):
         locate_videos(dataset, root)
     located = locate_videos(dataset, root, skip_missing=True)

@@ -113,8 +113,12 @@ def test_import_vsfa__takes_apart_what_li_et_al_fused(folder: Path, tmp_path: Pa
 def test_vsfa_dataset__refuses_incomplete_folders(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"holds no file named <index>_resnet-50_res5c.npy"):
         vsfa_dataset(tmp_path, "mine")
-    np.save(folder / "2_score.npy", np.array([np.nan]))
-    with pytest.raises(DatasetError, match="holds nan, no score"):
+    for score in (np.array([np.nan]), np.zeros(0)):
+        np.save(folder / "2_score.npy", score)
+        with pytest.raises(DatasetError, match="holds nan, no score"):
+            vsfa_dataset(folder, "mine")
+    np.save(folder / "2_score.npy", np.array(["text"]))
+    with pytest.raises(DatasetError, match=r"is damaged \(it holds <U4 in place of numbers\); copy it again"):
         vsfa_dataset(folder, "mine")
     (folder / "2_score.npy").unlink()
     with pytest.raises(DatasetError, match=r"2_score.npy' is missing next to its features"):
@@ -197,6 +201,9 @@ def test_read_matrix__reads_both_versions_of_matlab_files(tmp_path: Path) -> Non
     np.testing.assert_array_equal(read_matrix(tmp_path / "five.mat", "b"), matrix + 1)
     with pytest.raises(DatasetError, match=r"--key None is no matrix of floats .* there are: a, b"):
         read_matrix(tmp_path / "five.mat")
+    (tmp_path / "cut.mat").write_bytes((tmp_path / "seven.mat").read_bytes()[:1000])
+    with pytest.raises(DatasetError, match=r"cut\.mat' is damaged \(.*truncated.*\); copy it again"):
+        read_matrix(tmp_path / "cut.mat")
     (tmp_path / "text.mat").write_text("no matrix")
     with pytest.raises(DatasetError, match="is not a MATLAB file"):
         read_matrix(tmp_path / "text.mat")

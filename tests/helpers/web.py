@@ -13,13 +13,15 @@ class _Handler(SimpleHTTPRequestHandler):
         pass
 
     def send_header(self, keyword: str, value: str) -> None:
+        if self.path.startswith("/no-time") and keyword == "Last-Modified":
+            value = "yesterday"
         if not (self.path.startswith("/no-size") and keyword == "Content-Length"):
             super().send_header(keyword, value)
 
 
 @contextmanager
 def serve_folder(folder: Path) -> Iterator[str]:
-    """Yield the address of a server, which states no sizes below the folder `no-size`."""
+    """Yield the address of a server, which states no sizes below `no-size`, and no times below `no-time`."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -10,12 +10,15 @@ import pytest
 import zarr
 
 from tests.helpers.datasets import bare_dataset
+from tests.helpers.s3 import LoopbackS3
 from tests.helpers.small_stores import IDENTITY, features, frame_table
 from vqafeat.errors import ArgumentError, IdentityError, StoreError
+from vqafeat.remote import parse_path
 from vqafeat.store import (
     FeatureStore,
     open_store,
     pack_store,
+    problems,
     remove_partial_files_after_workers,
     store_key,
     store_path,
@@ -75,6 +78,57 @@ def test_create__stores_the_labels(tmp_path: Path) -> None:
         dataset.digest,
     )
     np.testing.assert_array_equal(stored.stored_permutations, dataset.stored_permutations)
+
+
+@pytest.mark.parametrize(
+    ("node", "old", "new"),
+    [
+        ("features/tiny", '"rows": 4', '"rows": 0'),
+        ("features/tiny", '"rows": 4', '"rows": 5'),
+        ("features/tiny", '"rows"', '"rowz"'),
+        ("frames", '"source"', '"sourze"'),
+        ("frames", '"sha256"', '"sha257"'),
+        ("frames", '"shape"', '"shapz"'),
+    ],
+)
+def test_verify_store__reports_metadata_with_a_wrong_letter(
+    store: FeatureStore, node: str, old: str, new: str
+) -> None:
+    fill(store)
+    path = store.path / node / "a.mp4" / "zarr.json"
+    path.write_text(path.read_text().replace(old, new))
+    assert {video for video, _ in problems(store)} == {"a.mp4"}
+    assert store.is_complete("tiny", "a.mp4") == (new in ('"rows": 5', '"shapz"'))
+
+
+def test_verify_store__allows_the_repeated_frames_of_short_clips(store: FeatureStore) -> None:
+    store.write_frames("a.mp4", frame_table())
+    frame = np.array([0, 0, 1, 1], np.int32)
+    store.write_features("tiny", "a.mp4", replace(features(), frame=frame), "aa")
+    assert list(verify_store(store)) == []
+
+
+def test_create__renews_the_labels_of_a_store_at_a_url(s3: LoopbackS3) -> None:
+    path = parse_path("s3://bucket/small.zarr", [f"endpoint_url={s3.url}"])
+    former = bare_dataset(["a", "b"])
+    FeatureStore.create(path, former)
+    changed = replace(former, title="with another title", digest="other")
+    assert FeatureStore.create(path, changed).dataset.title == "with another title"
+
+
+@pytest.mark.parametrize("damage", [b"\x07", b"", None])
+def test_create__renews_damaged_splits(damage: bytes | None, tmp_path: Path) -> None:
+    dataset = replace(bare_dataset(["a", "b"]), stored_permutations=np.array([[0, 1], [1, 0]]))
+    path = FeatureStore.create(tmp_path / "small.zarr", dataset).path
+    chunk = tmp_path / "small.zarr/labels/permutations/c/0/0"
+    if damage is None:
+        chunk.unlink()
+    else:
+        chunk.write_bytes(damage + chunk.read_bytes()[1:] * bool(damage))
+    with pytest.raises(StoreError, match=r"the labels in .* are missing or damaged; run `vqafeat extract`"):
+        _ = FeatureStore.open(path).dataset
+    renewed = FeatureStore.create(path, dataset).dataset
+    np.testing.assert_array_equal(renewed.stored_permutations, dataset.stored_permutations)
 
 
 def test_feature_store_repr__names_videos_and_feature_sets(store: FeatureStore) -> None:
@@ -142,6 +196,18 @@ def test_verify_store__reports_damaged_metadata(store: FeatureStore) -> None:
     (store.path / "zarr.json").write_text("")
     with pytest.raises(StoreError, match=r"zarr.json' is damaged"):
         FeatureStore.open(store.path)
+
+
+def test_create__keeps_the_features_of_a_store_without_its_metadata(store: FeatureStore) -> None:
+    fill(store)
+    (store.path / "zarr.json").write_text("")
+    dataset = bare_dataset(["a.mp4", "b/c.mp4"])
+    with pytest.raises(StoreError, match=r"delete this file and extract again, which keeps the features"):
+        FeatureStore.create(store.path, dataset)
+    (store.path / "zarr.json").unlink()
+    with pytest.raises(StoreError, match=r"no feature store at '.*' \(there: none\)"):
+        FeatureStore.open(store.path)
+    assert FeatureStore.create(store.path, dataset).complete_videos("tiny") == ["a.mp4"]
 
 
 def test_is_complete__needs_the_mark(store: FeatureStore) -> None:
@@ -233,7 +299,7 @@ def test_stored_video__refuses_metadata_that_make_no_sense() -> None:
 @pytest.mark.parametrize(
     ("node", "values", "problem"),
     [
-        ("frame", [0, 2, 1, 3], "tiny/a.mp4: frame indices do not increase"),
+        ("frame", [0, 2, 1, 3], "tiny/a.mp4: frame indices decrease"),
         ("frame", [0, 1, 2, 9], "tiny/a.mp4: row of frame 9, but only 4 frames were decoded"),
         ("values", np.nan, "features/tiny/a.mp4/values: holds NaN or infinity"),
     ],

@@ -77,12 +77,22 @@ def test_decode_here__reports_every_failure(tmp_path: Path, monkeypatch: pytest.
     assert list(decode_here(DecodeJob(tmp_path / "none.mp4"))) == [
         VideoFailed("cannot-open", f"'{tmp_path / 'none.mp4'}' is not a file.")
     ]
+    (tmp_path / "bug.mp4").touch()
     monkeypatch.setattr(chunks, "VideoReader", crashing_decoder.misbehaving_reader)
     (failed,) = decode_here(DecodeJob(tmp_path / "bug.mp4"))
     assert failed == VideoFailed(
         "decoder-error",
         f"'{tmp_path / 'bug.mp4'}' cannot be decoded: ZeroDivisionError: a codec's bindings broke.",
     )
+
+
+def test_decode_here__refuses_a_file_that_is_replaced_meanwhile(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", noise_frames(9))
+    messages = decode_here(DecodeJob(path))
+    next(messages)
+    write_clip(tmp_path / "new.mp4", noise_frames(3)).replace(path)
+    problem = f"'{path}' changed while it was decoded; extract it again."
+    assert list(messages)[-1] == VideoFailed("changed", problem)
 
 
 class OtherSamples(VideoReader):

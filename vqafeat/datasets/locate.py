@@ -81,7 +81,7 @@ def locate_videos(dataset: Dataset, root: StorePath, skip_missing: bool = False)
             listed_too = " at their listed paths and" if any(video.listed_path for video in lost) else ""
             problem = f"{len(lost)} of {len(candidates)} videos are missing{listed_too} below '{root}'"
             first = summarize([str(video.listed_path or video.name) for video in lost])
-            next_step = "name another folder with --root DIR, or leave them out with --skip-missing"
+            next_step = "name another folder, or leave them out with `extract --skip-missing`"
             raise DatasetError(
                 f"{where}: {problem} ({len(index.files)} video files there): {first}; {next_step}."
             )
@@ -226,14 +226,22 @@ def load_videos(items: Sequence[str | StorePath], name: str | None = None) -> Da
             files, and `https://` files.
     """
     with ThreadPoolExecutor(16, "requests") as pool:
-        opened = pool.map(lambda item: WebFile.at(str(item)) if str(item).startswith(_WEB) else item, items)
+        distinct = dict.fromkeys(items)
+        opened = pool.map(
+            lambda item: WebFile.at(str(item)) if str(item).startswith(_WEB) else item, distinct
+        )
         files = [file for item in opened for file in _files_of(item)]
     if not files:
         sources = summarize(list(map(str, items))) or "an empty list"
         next_step = "name other folders; a data set with labels is given by its .csv or .toml"
         raise DatasetError(f"there are no videos in {sources}; {next_step}.")
     shared = PurePath(os.path.commonpath([folder for folder, _, _ in files]))
-    named = {normalize("NFC", path.relative_to(shared).as_posix()): file for _, path, file in files}
+    named: dict[str, VideoFile] = {}
+    for _, path, file in files:
+        first = named.setdefault(normalize("NFC", path.relative_to(shared).as_posix()), file)
+        if first != file:
+            problem = f"'{first}' and '{file}' have the same name (the query of an address does not count)"
+            raise DatasetError(f"{problem}; rename one of them, or copy them to local files.")
     videos = tuple(Video(path, nan, path, path=file, labelled=False) for path, file in named.items())
     name = name or shared.name or "videos"
     return with_digest(Dataset(name, name, "MOS", (nan, nan), videos, "no labels", ""))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from math import nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -174,9 +175,12 @@ def read_matrix(path: Path, key: str | None = None) -> npt.NDArray[np.float32]:
     if not path.is_file():
         raise DatasetError(f"'{path}' does not exist; name a .mat file with a (video, channel) matrix.")
     if h5py.is_hdf5(path):
-        with h5py.File(path) as file:
-            # MATLAB writes columns first
-            arrays = {name: np.asarray(item).T for name, item in file.items() if _is_matrix(item)}
+        try:
+            with h5py.File(path) as file:
+                # MATLAB writes columns first
+                arrays = {name: np.asarray(item).T for name, item in file.items() if _is_matrix(item)}
+        except OSError as error:
+            raise DatasetError(f"'{path}' is damaged ({error}); copy it again.") from error
     else:
         arrays = {name: item for name, item in mat5_contents(path).items() if _is_matrix(item)}
     if key is None and len(arrays) == 1:
@@ -237,7 +241,8 @@ def _score(folder: Path, index: int) -> float:
     path = folder / f"{index}_score.npy"
     if not path.is_file():
         raise DatasetError(f"'{path}' is missing next to its features; copy the score files too.")
-    score = float(_loaded(path).ravel()[0])
+    values = _loaded(path).ravel()
+    score = float(values[0]) if len(values) else nan
     if not np.isfinite(score):
         raise DatasetError(f"'{path}' holds {score}, no score; correct it, or remove this video's two files.")
     return score
@@ -245,6 +250,9 @@ def _score(folder: Path, index: int) -> float:
 
 def _loaded(path: Path, mmap_mode: Literal["r"] | None = None) -> npt.NDArray[Any]:
     try:
-        return np.asarray(np.load(path, mmap_mode, allow_pickle=False))
+        array = np.asarray(np.load(path, mmap_mode, allow_pickle=False))
+        if array.dtype.kind not in "fiu":
+            raise ValueError(f"it holds {array.dtype} in place of numbers")
+        return array
     except (ValueError, EOFError, OSError) as error:
         raise DatasetError(f"'{path}' is no NumPy file or is damaged ({error}); copy it again.") from error

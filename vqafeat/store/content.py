@@ -101,13 +101,18 @@ def problems(store: FeatureStore) -> Iterator[tuple[str, str]]:
 
 
 def _wrong_rows(store: FeatureStore, feature_set: str, video: str) -> Iterator[str]:
-    frame, where = store.read(feature_set, video).frame, f"{feature_set}/{video}"
+    where = f"{feature_set}/{video}"
+    try:
+        frame = store.read(feature_set, video).frame
+    except StoreError as error:
+        yield f"{where}: cannot be read ({error})"
+        return
     try:
         seconds = store.seconds(video)
     except StoreError:
         return  # damaged_nodes reports the frame times
-    if (np.diff(frame) <= 0).any() or frame[0] < 0:
-        yield f"{where}: frame indices do not increase"
+    if (np.diff(frame) < 0).any() or frame[0] < 0:  # a temporal network repeats frames of short videos
+        yield f"{where}: frame indices decrease"
     if seconds is not None and frame[-1] >= len(seconds):
         yield f"{where}: row of frame {frame[-1]}, but only {len(seconds)} frames were decoded"
     if not store.is_complete(feature_set, video):

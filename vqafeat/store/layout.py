@@ -26,7 +26,7 @@ JSON.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import Any, cast
 
@@ -78,13 +78,13 @@ class PlainLayout:
     def source(self, video: str) -> dict[str, Any] | None:
         """Return where a video's frames came from."""
         attributes = read_attributes(self.path / "frames" / store_key(video))
-        source: dict[str, Any] | None = attributes["source"] if attributes.get("complete") else None
-        return source
+        source: dict[str, Any] = attributes.get("source", {}) if attributes.get("complete") else {}
+        return source if "sha256" in source else None
 
     def seconds(self, video: str) -> npt.NDArray[np.float64]:
         """Return the presentation times (frame,) of a video that has them."""
         path = self.path / "frames" / store_key(video)
-        shape = tuple(read_node(path)["shape"])
+        shape = tuple(read_node(path).get("shape", (0,)))
         return np.array(read_chunk(path / "c" / "0", np.dtype(np.float64), shape, checked=True))
 
     def stored_videos(self, feature_set: str) -> list[str]:
@@ -93,11 +93,7 @@ class PlainLayout:
 
     def stored(self, feature_set: str, video: str) -> StoredVideo | None:
         """Return the metadata of a video's rows, if they are complete."""
-        attributes = read_attributes(self._folder(feature_set) / store_key(video))
-        if not attributes.get("complete"):
-            return None
-        keys = ("rows", "channels", "dtype", "source_sha256")
-        return StoredVideo(video, **{key: attributes[key] for key in keys})
+        return _stored_video(video, read_attributes(self._folder(feature_set) / store_key(video)))
 
     def read(self, feature_set: str, video: StoredVideo, checked: bool) -> VideoFeatures:
         """Return the rows of a video as read-only maps of the chunk files."""
@@ -122,7 +118,7 @@ class PlainLayout:
             attributes = read_attributes(path)
             name = str(attributes.get("video", path.name))
             key = f"features/{path.parent.name}/{path.name}"
-            if attributes.get("complete"):
+            if _stored_video(name, attributes) is not None:
                 yield name, [*self._damages(f"{key}/values"), *self._damages(f"{key}/frame")]
             else:
                 problem = "not complete, or its zarr.json is damaged; run `vqafeat extract` again"
@@ -179,11 +175,19 @@ class PlainLayout:
                 yield f"{key}: a chunk is missing"
             elif not np.isfinite(np.asarray(array[...])).all():
                 yield f"{key}: holds NaN or infinity"
-        except (ValueError, KeyError, OSError, RuntimeError) as error:
+        except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:
             yield f"{key}: cannot be read ({error})"
 
     def _folder(self, feature_set: str) -> StorePath:
         return self.path / "features" / store_key(feature_set)
+
+
+def _stored_video(video: str, attributes: Mapping[str, Any]) -> StoredVideo | None:
+    keys = ("rows", "channels", "dtype", "source_sha256")
+    try:
+        return StoredVideo(video, **{key: attributes[key] for key in keys if attributes.get("complete")})
+    except (KeyError, TypeError, StoreError):
+        return None  # not complete, or damaged
 
 
 TABLE = "videos"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import zarr
 
 from vqafeat.datasets import Dataset, Video
-from vqafeat.datasets.dataset import times_problem
+from vqafeat.datasets.dataset import are_permutations, times_problem
 from vqafeat.errors import IdentityError, StoreError
 from vqafeat.io import without_nan
 from vqafeat.remote import StorePath, map_concurrently, parse_path, translate_network_errors
@@ -97,10 +97,11 @@ class FeatureStore:
     @cached_property
     def dataset(self) -> Dataset:
         """The data set with its labels as they were last written; videos have no path."""
-        labels, splits = self._labels(), "labels/permutations"
+        labels = self._labels()
         if not labels:
             problem = f"the labels in '{self.path}' are missing or damaged"
-            raise StoreError(f"{problem}; run `vqafeat extract` or `vqafeat import` again to renew them.")
+            next_step = "run `vqafeat extract` or `vqafeat import` again to renew them"
+            raise StoreError(f"{problem}; {next_step}, or copy a packed store again.")
         columns = [labels["columns"][name] for name in _LABEL_COLUMNS]
         attributes = {name: labels[name] for name in _LABEL_ATTRIBUTES}
         return Dataset(
@@ -111,14 +112,21 @@ class FeatureStore:
                 for name, mos, content, split in zip(*columns, strict=True)
             ),
             digest=str(self._root.attrs["manifest_digest"]),
-            stored_permutations=read_array(self._root, splits) if splits in self._root else None,
+            stored_permutations=labels.get("permutations"),
         )
 
     def _labels(self) -> dict[str, Any]:
+        """Return the attributes of the labels, and their `permutations` if there are any."""
         try:
-            return dict(self._root["labels"].attrs)
+            labels: dict[str, Any] = dict(self._root["labels"].attrs)
+            splits = "labels/permutations"
+            if splits in self._root:
+                labels["permutations"] = read_array(self._root, splits)
+                if not are_permutations(labels["permutations"], len(labels["columns"]["video"])):
+                    return {}
         except (KeyError, TypeError, ValueError):
             return {}  # missing or damaged
+        return labels
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:
@@ -284,14 +292,15 @@ def _open_root(path: StorePath, mode: Literal["r", "r+"]) -> zarr.Group:
         if path.with_name(f"{path.name}.old").exists():
             problem = f"no feature store at '{path}': packing was stopped and left it as '{path.name}.old'"
             raise StoreError(f"{problem}; run `vqafeat pack` or `vqafeat unpack` again.")
-        near = ", ".join(sorted(map(str, [*stores_in(path.parent), *stores_in(path)]))) or "none"
+        near = ", ".join(sorted(map(str, {*stores_in(path.parent), *stores_in(path)} - {path}))) or "none"
         hint = "make one with `vqafeat extract --dataset NAME` or name its folder with --store"
         gone = "" if path.exists() else f"'{path}' does not exist: "
         raise StoreError(f"{gone}no feature store at '{path}' (there: {near}); {hint}.")
     try:
         return open_root(path, mode)
     except ValueError as error:
-        raise StoreError(f"'{path / 'zarr.json'}' is damaged ({error}); extract again.") from error
+        next_step = "delete this file and extract again, which keeps the features; copy a packed store again"
+        raise StoreError(f"'{path / 'zarr.json'}' is damaged ({error}); {next_step}.") from error
 
 
 def _from_json(number: float | None) -> float:

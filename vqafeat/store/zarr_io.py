@@ -8,6 +8,7 @@ write, so that plain `zarr.open` reads them.
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -110,7 +111,8 @@ def remove_node(path: StorePath) -> None:
     """Delete a node, its metadata first, so that it does not look complete after a stop in between."""
     if path.is_dir():
         (path / "zarr.json").unlink(missing_ok=True)
-        remove_tree(path)
+        with suppress(FileNotFoundError):  # an object store has no folder without objects
+            remove_tree(path)
 
 
 def write_group(path: StorePath, attributes: Mapping[str, Any] | None = None) -> None:

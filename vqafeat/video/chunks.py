@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
-from vqafeat.video.files import count_packets, file_fingerprint
+from vqafeat.video.files import count_packets, file_fingerprint, file_stat
 from vqafeat.video.frame import DecodeLimits, Frame, FrameLayout
 from vqafeat.video.reader import VideoReader
 
@@ -83,11 +83,15 @@ def decode_chunks(job: DecodeJob, chunks_of: ChunksOf) -> Iterator[Message]:
         if job.count_frames:
             yield Expected(count_packets(job.path, job.raw))
         with VideoReader(job.path, job.raw, job.hardware, job.limits) as reader:
+            stat = file_stat(job.path, job.raw)
             for chunk in chunks_of(reader):
                 if job.hardware and chunk.first == 0:
                     _check_against_software(job, chunk)
                 yield chunk
-            yield VideoEnd(file_fingerprint(job.path, job.raw) | reader.source())
+            fingerprint = file_fingerprint(job.path, job.raw)
+            if stat.items() - fingerprint.items():
+                raise VideoError("changed", f"'{job.path}' changed while it was decoded; extract it again.")
+            yield VideoEnd(fingerprint | reader.source())
     except VideoError as error:
         yield VideoFailed(error.kind, str(error))
     except Exception as error:
