@@ -61,7 +61,7 @@ def test_load_plugin__registers_what_a_file_defines(colours: Registry[object], t
         "from vqafeat.registry import _REGISTRIES\n\n\n"
         "@_REGISTRIES['colour'].register('blue')\nclass Blue:\n    name = 'blue from a file'\n"
     )
-    load_plugin(plugin)
+    load_plugin(str(plugin))
     assert colours.get("blue").name == "blue from a file"  # type: ignore[attr-defined]
 
 

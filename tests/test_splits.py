@@ -223,7 +223,7 @@ def test_official_split__takes_validation_from_training() -> None:
 def test_official_split__refuses_absent_parts() -> None:
     with pytest.raises(
         DatasetError,
-        match=r"no video is in the official part train or test \(parts: none\); read the lists that hold it",
+        match=r"no video is in the official part train or test \(parts: none\); name label lists with",
     ):
         official_split([None, None], ["a", "b"], seed=0)
     with pytest.raises(DatasetError, match=r"official part test-1080p \(parts: train \(1\), test \(1\)\)"):

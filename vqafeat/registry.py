@@ -115,8 +115,9 @@ def named(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:
     raise UnknownNameError(f"unknown {kind} '{name}': {suggestion(name, table)}")
 
 
-def load_plugin(path: Path) -> None:
-    """Import a Python file that registers entries."""
+def load_plugin(path: str | Path) -> None:
+    """Import a Python file that registers backbones, heads or losses; an ArgumentError says why it fails."""
+    path = Path(path)
     name = _PLUGIN_PREFIX + path.stem
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():

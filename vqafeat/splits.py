@@ -139,7 +139,7 @@ def official_split(
     if missing := [part for part in ("train", test_part) if part not in rows]:
         there = ", ".join(f"{part} ({len(own)})" for part, own in rows.items() if part) or "none"
         none = f"no video is in the official part {' or '.join(missing)} (parts: {there})"
-        raise DatasetError(f"{none}; read the lists that hold it, or use another --protocol.")
+        raise DatasetError(f"{none}; name label lists with such parts (--labels), or use another protocol.")
     train, validation = rows["train"], rows.get("validation", [])
     if not validation and validation_share:
         order = sorted(train, key=lambda row: names[row])

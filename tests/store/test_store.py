@@ -255,7 +255,7 @@ def test_feature_store__wrong_stores_are_named_with_the_next_step(
     tmp_path: Path, store: FeatureStore
 ) -> None:
     with pytest.raises(
-        StoreError, match=r"no feature store at .*none.zarr' \(there: .*small.zarr\); make one with"
+        StoreError, match=r"none.zarr' does not exist \(stores in this folder: .*small.zarr\); give the path"
     ):
         FeatureStore.open(tmp_path / "none.zarr")
     with pytest.raises(StoreError, match="holds the data set 'small', not 'other'"):

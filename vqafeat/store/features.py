@@ -264,7 +264,7 @@ def only_feature_sets(store: FeatureReader) -> str:
     names = store.feature_sets()
     if len(names) != 1:
         problem = f"'{store.dataset.name}' holds the feature sets {', '.join(names) or '(none)'}"
-        raise StoreError(f"{problem}; name one, or several joined by +, with --features.")
+        raise StoreError(f"{problem}; name one, or several joined by +, as features (--features).")
     return names[0]
 
 
