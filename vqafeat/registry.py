@@ -122,7 +122,7 @@ def load_plugin(path: str | Path) -> None:
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         problem = "is no Python file" if path.exists() else "does not exist"
-        raise ArgumentError(f"plugin '{path}' {problem}; give a Python file (.py) that exists.")
+        raise ArgumentError(f"the plug-in '{path}' {problem}; give a Python file (.py) that exists.")
     module = sys.modules[name] = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

@@ -241,7 +241,7 @@ def leakage_of_files(
     listed = summarize([" = ".join(pair) for pair in named], limit=3)
     note = (
         f"{len(named)} pair(s) of byte-identical videos are in training and in another part of a split: "
-        f"{listed}; metrics flatter the heads, so keep one video of each pair"
+        f"{listed}; the metrics are too good, so keep one video of each pair"
     )
     return {**report, "identical": {"note": note, "pairs": named}}
 

@@ -376,7 +376,9 @@ def test_model_load__reports_damaged_runs(make_store: MakeStore, tmp_path: Path)
         with pytest.raises(WeightsError, match=message):
             Model.load(folder)
 
-    refuse_with({"head": "nope"}, "has the head 'nope', which this vqafeat does not have; it has .*sub-gru")
+    refuse_with(
+        {"head": "nope"}, "has the head 'nope', which this vqafeat does not have; load its plug-in .*sub-gru"
+    )
     refuse_with({"surprise": 1}, "config.json': unknown key 'surprise'")
     refuse_with({"format_version": 1}, "config.json' has format version 1, this vqafeat reads 2; fit again")
     refuse_with(

@@ -44,7 +44,7 @@ def load_dataset(
         name_or_path: a name of `vqafeat list datasets`, or the path of a .toml manifest or of a .csv with
             video,mos[,content,split]; for videos without labels, a folder ("./clips"), a glob or an address.
         root: folder of the label files and the videos; by default `$VQAFEAT_DATA/<name>`, or the folder of
-            the .csv.
+            the .csv or .toml.
         labels: a label file, several that belong together, the name of a list of the manifest, or a folder
             to search instead of the root.
 

@@ -77,7 +77,7 @@ class Model:
         config, options = finished.config, dict(finished.config.options)
         if config.head not in HEADS:
             unknown = f"run '{finished.path}' has the head '{config.head}', which this vqafeat does not have"
-            raise WeightsError(f"{unknown}; it has {', '.join(HEADS)}.")
+            raise WeightsError(f"{unknown}; load its plug-in (--plugin FILE); known are {', '.join(HEADS)}.")
         # an imported head keeps its scale
         if len(config.datasets) > 1 and options.get("datasets"):
             options["scale_of"] = dataset_with_scale(config, scale_of).name

@@ -40,7 +40,7 @@ SCHEDULES: dict[str, Callable[..., float]] = {"none": constant, "cosine": cosine
 # part of the split whose SROCC selects the epoch → what a reader of the metrics has to know
 SELECTIONS = {
     "validation": "",
-    "test": "epochs were chosen by the SROCC of the test part (select=test): these metrics flatter the run",
+    "test": "epochs were chosen by the SROCC of the test part (select=test): these metrics are too good",
 }
 # names of version 1, as run folders store them → present names
 FORMER_NAMES = {
