@@ -345,7 +345,7 @@ def test_fit__warns_of_copies_in_a_csv_of_absolute_and_parent_paths(run: Run, he
     assert ended.code == 0, ended.err
     (warning,) = [line for line in ended.err.splitlines() if line.startswith("Warning: ")]
     assert re.match(
-        r"Warning: 1 pair\(s\) of byte-identical .*: \S+v0\.mp4 = \S+more/copy\.mp4; metrics", warning
+        r"Warning: 1 pair\(s\) of byte-identical .*: \S+v0\.mp4 = \S+more/copy\.mp4; the metrics", warning
     )
     assert f"note: {warning.removeprefix('Warning: ')}" in ended.out
 
