@@ -211,6 +211,6 @@ def _rows_to_measure(
     if complete.isdisjoint(rows):
         raise StoreError(
             f"none of the {len(required)} videos to measure has complete features '{feature_sets}' in "
-            f"'{source.path}'; run `vqafeat extract --dataset {source.dataset.name}` first."
+            f"'{source.path}'; extract them first with `vqafeat extract`."
         )
     return [row for row in rows if row in complete]

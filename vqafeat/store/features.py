@@ -320,7 +320,7 @@ def load_features(
         first = ", ".join(dataset.videos[row].name for row in missing[:3])
         raise StoreError(
             f"{len(missing)} of {len(rows)} videos of '{dataset.name}' have no complete features "
-            f"'{feature_sets}' (first: {first}); run `vqafeat extract --dataset {dataset.name}` again, "
+            f"'{feature_sets}' (first: {first}); run the same `vqafeat extract` again, "
             "or leave them out with --skip-missing."
         )
     videos = [dataset.videos[row] for row in rows]
