@@ -96,8 +96,8 @@ def test_stored_split__takes_the_column_and_refuses_absent_runs() -> None:
         stored_split(permutations, 2)
     with pytest.raises(
         DatasetError,
-        match=r"has no stored permutations in its label list 'list'; read the labels from the released "
-        r"\*info",
+        match=r"has no stored permutations in its label list 'list'; extract with the released one, "
+        r"--labels",
     ):
         make_split(made(["a", "b"]), "stored")
 
@@ -222,8 +222,7 @@ def test_official_split__takes_validation_from_training() -> None:
 
 def test_official_split__refuses_absent_parts() -> None:
     with pytest.raises(
-        DatasetError,
-        match=r"no video is in the official part train or test \(parts: none\); name label lists with",
+        DatasetError, match=r"no video is in the official part train or test \(parts: none\); extract with"
     ):
         official_split([None, None], ["a", "b"], seed=0)
     with pytest.raises(DatasetError, match=r"official part test-1080p \(parts: train \(1\), test \(1\)\)"):

@@ -233,7 +233,7 @@ def test_fit__writes_the_run_folder(avg_gru: Path) -> None:
 
 def test_fit__finds_a_finished_run_and_refuses_another_in_its_folder(run: Run, avg_gru: Path) -> None:
     result = run(*AVG_GRU)
-    assert "run folder: runs/mine-squeezenet1_0-avg-gru (finished before, not repeated)" in result.out
+    assert "run folder: runs/mine-squeezenet1_0-avg-gru (its splits were finished before)" in result.out
     refused = run(*AVG_GRU, "--epochs", 2, "--out", avg_gru)
     assert (refused.code, "holds a finished run of another configuration" in refused.err) == (1, True)
 
