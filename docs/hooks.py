@@ -81,7 +81,7 @@ def names(kind: str) -> str:
 
 def commands(_: str) -> str:
     """Return the help text of every command."""
-    return "\n".join(_help(cli, click.Context(cli, info_name="vqafeat", max_content_width=HELP_WIDTH)))
+    return "\n".join(_help(cli, click.Context(cli, info_name="vqafeat", **cli.context_settings)))
 
 
 def _help(command: click.Command, context: click.Context) -> Iterator[str]:

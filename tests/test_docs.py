@@ -13,6 +13,7 @@ from vqafeat_cli.main import cli
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.backbones.network import shared_networks
+from vqafeat.datasets import load_dataset
 from vqafeat.heads import HEADS
 from vqafeat.heads.base import build_head
 from vqafeat.losses import LOSSES
@@ -72,6 +73,16 @@ def test_tables_page__its_file_is_a_table() -> None:
     (block,) = shown("docs/guide/tables.md", "toml")
     table = table_of(tomllib.loads(block), "mine")
     assert [len(table.rows), len(table.columns), table.tolerance] == [2, 2, {"srocc": 0.02}]
+
+
+def test_start_page__its_manifest_is_read(tmp_path: Path) -> None:
+    (block,) = shown("docs/start.md", "toml")
+    (tmp_path / "my.toml").write_text(block)
+    (tmp_path / "scores.csv").write_text("video,mos\na.yuv,1\nb.yuv,2\n")
+    dataset = load_dataset(tmp_path / "my.toml")
+    assert [video.name for video in dataset.videos] == ["a.yuv", "b.yuv"]
+    assert dataset.raw is not None
+    assert dataset.raw.width == 1920
 
 
 def test_commands__are_shown_on_every_task_page() -> None:

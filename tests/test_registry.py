@@ -61,7 +61,7 @@ def test_load_plugin__registers_what_a_file_defines(colours: Registry[object], t
         "from vqafeat.registry import _REGISTRIES\n\n\n"
         "@_REGISTRIES['colour'].register('blue')\nclass Blue:\n    name = 'blue from a file'\n"
     )
-    load_plugin(plugin)
+    load_plugin(str(plugin))
     assert colours.get("blue").name == "blue from a file"  # type: ignore[attr-defined]
 
 
@@ -95,7 +95,7 @@ def test_plugin_source__of_a_class_without_a_file_is_of_its_methods(colours: Reg
 
 def test_load_plugin__refuses_what_is_no_plugin(tmp_path: Path) -> None:
     with pytest.raises(
-        ArgumentError, match=r"plugin '.*none\.py' does not exist; give a Python file \(\.py\) that exists"
+        ArgumentError, match=r"plug-in '.*none\.py' does not exist; give a Python file \(\.py\) that exists"
     ):
         load_plugin(tmp_path / "none.py")
     (tmp_path / "broken.py").write_text("1 / 0\n")

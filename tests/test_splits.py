@@ -96,8 +96,8 @@ def test_stored_split__takes_the_column_and_refuses_absent_runs() -> None:
         stored_split(permutations, 2)
     with pytest.raises(
         DatasetError,
-        match=r"has no stored permutations in its label list 'list'; read the labels from the released "
-        r"\*info",
+        match=r"has no stored permutations in its label list 'list'; extract with the released one, "
+        r"--labels",
     ):
         make_split(made(["a", "b"]), "stored")
 
@@ -222,8 +222,7 @@ def test_official_split__takes_validation_from_training() -> None:
 
 def test_official_split__refuses_absent_parts() -> None:
     with pytest.raises(
-        DatasetError,
-        match=r"no video is in the official part train or test \(parts: none\); read the lists that hold it",
+        DatasetError, match=r"no video is in the official part train or test \(parts: none\); extract with"
     ):
         official_split([None, None], ["a", "b"], seed=0)
     with pytest.raises(DatasetError, match=r"official part test-1080p \(parts: train \(1\), test \(1\)\)"):
@@ -292,7 +291,7 @@ def test_leakage_of_files__byte_identical_videos_have_one_content() -> None:
     assert [leak["seen_videos"] for leak in report["splits"]] == [1, 1, 0]
     assert report["note"].startswith("content leaks in 2 of 3 splits: up to 1 of 2 test videos")
     assert leak_notes(report) == [report["note"], report["identical"]["note"]]
-    assert ": v0 = v6, v2 = v4; metrics flatter" in report["identical"]["note"]
+    assert ": v0 = v6, v2 = v4; the metrics are too good" in report["identical"]["note"]
 
 
 def test_leakage_of_files__merges_the_contents_of_copies() -> None:

@@ -115,13 +115,14 @@ def named(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:
     raise UnknownNameError(f"unknown {kind} '{name}': {suggestion(name, table)}")
 
 
-def load_plugin(path: Path) -> None:
-    """Import a Python file that registers entries."""
+def load_plugin(path: str | Path) -> None:
+    """Import a Python file that registers backbones, heads or losses; an ArgumentError says why it fails."""
+    path = Path(path)
     name = _PLUGIN_PREFIX + path.stem
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         problem = "is no Python file" if path.exists() else "does not exist"
-        raise ArgumentError(f"plugin '{path}' {problem}; give a Python file (.py) that exists.")
+        raise ArgumentError(f"the plug-in '{path}' {problem}; give a Python file (.py) that exists.")
     module = sys.modules[name] = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

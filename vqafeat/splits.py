@@ -139,7 +139,7 @@ def official_split(
     if missing := [part for part in ("train", test_part) if part not in rows]:
         there = ", ".join(f"{part} ({len(own)})" for part, own in rows.items() if part) or "none"
         none = f"no video is in the official part {' or '.join(missing)} (parts: {there})"
-        raise DatasetError(f"{none}; read the lists that hold it, or use another --protocol.")
+        raise DatasetError(f"{none}; extract with label lists that have them, or use another protocol.")
     train, validation = rows["train"], rows.get("validation", [])
     if not validation and validation_share:
         order = sorted(train, key=lambda row: names[row])
@@ -187,8 +187,7 @@ def make_split(
     if dataset.stored_permutations is None:
         raise DatasetError(
             f"data set '{dataset.name}' has no stored permutations in its label list '{dataset.label_list}'; "
-            "read the labels from the released *info.mat with --labels, or use the protocol 'video' or "
-            "'content'."
+            "extract with the released one, --labels *info.mat, or use the protocol 'video' or 'content'."
         )
     return stored_split(dataset.stored_permutations, run, *rule)
 
@@ -241,7 +240,7 @@ def leakage_of_files(
     listed = summarize([" = ".join(pair) for pair in named], limit=3)
     note = (
         f"{len(named)} pair(s) of byte-identical videos are in training and in another part of a split: "
-        f"{listed}; metrics flatter the heads, so keep one video of each pair"
+        f"{listed}; the metrics are too good, so keep one video of each pair"
     )
     return {**report, "identical": {"note": note, "pairs": named}}
 

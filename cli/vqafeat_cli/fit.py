@@ -182,5 +182,5 @@ def _run_lines(run: "vf.Run") -> Iterator[str]:
         yield f"  frames: {config.frame_input.words}"
     yield from metrics_lines(run.metrics, config.mapping)
     if run.final is not None:
-        yield f"final head: {run.final.config.split_kind}; the metrics above estimate its own"
-    yield f"run folder: {run.path}{' (finished before, not repeated)' if run.was_finished else ''}"
+        yield f"final head: {run.final.config.split_kind}; the metrics above are an estimate of its own"
+    yield f"run folder: {run.path}{' (its splits were finished before)' if run.was_finished else ''}"

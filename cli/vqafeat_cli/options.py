@@ -93,7 +93,7 @@ _CACHE = "Disk space for copies of stores at a URL; none makes no copy.  [defaul
 _DATASET = "Name (`vqafeat list datasets`), manifest (.toml), or CSV or TSV with video,mos[,content,split]."
 _LABELS = "Label file, or name of a list of the manifest; repeatable.  [default: the first list in --root]"
 ONLY_ONE = "[default: the only one in the store]"
-ROOT_DEFAULT = "[default: VQAFEAT_DATA/<data set>, or the folder of the CSV]"
+ROOT_DEFAULT = "[default: VQAFEAT_DATA/<data set>, or the folder of the CSV or manifest]"
 _STORAGE = "Setting of the object store, such as endpoint_url=URL, but no credentials; repeatable."
 _STORE = "Folder of the feature stores, or s3://bucket/prefix."
 

@@ -32,7 +32,8 @@ def runs(folder: Path, sort: str, dataset: str | None, head: str | None, json: b
       vqafeat runs runs --dataset konvid --sort date
     """
     if not folder.is_dir():
-        raise ArgumentError(f"'{folder}' does not exist; name the folder of runs.")
+        problem = "is no folder" if folder.exists() else "does not exist"
+        raise ArgumentError(f"'{folder}' {problem}; name the folder of runs.")
     rows, paths = [], {config.parent for config in folder.rglob("config.json")}
     for path in sorted(path for path in paths if path.parent not in paths):  # final heads are in runs
         try:

@@ -21,7 +21,7 @@ def final(run: Run, here: Path, data: Path) -> Path:
         assert run(*extract).code == 0
         ended = run(*FIT, "--ratio", "60/40", "--final")
         assert ended.code == 0
-        assert f"final head: {KIND}; the metrics above estimate its own" in ended.out
+        assert f"final head: {KIND}; the metrics above are an estimate of its own" in ended.out
         kept.mkdir()
         for folder in ("features", "runs"):
             shutil.copytree(folder, kept / folder)

@@ -101,7 +101,7 @@ def test_completion__of_heads_data_sets_runs_and_tables(
         (["compare", "run", "other"], "'run' does not exist and is no run folder; give the folder that"),
         (["show", "features"], "'features' does not exist; give a run folder, a feature store or"),
         (["table", "own.toml"], "table 'own.toml' does not exist; give the path of a .toml file"),
-        (["--plugin", "own.py", "list"], "plugin 'own.py' does not exist; give a Python file"),
+        (["--plugin", "own.py", "list"], "plug-in 'own.py' does not exist; give a Python file"),
         (["extract", "--dataset", "own.csv", "--backbone", "resnet18"], "data set 'own.csv' does not exist"),
     ],
 )

@@ -159,7 +159,7 @@ def test_coral__prints_distances_of_images_and_stores(
     sampled = run("coral", f"folder={second.parent}", f"b={second}", "--sample", 3, "--seed", 5, *weights)
     assert "3 and 7 samples, 32 channels" in sampled.out
     missing = run("coral", f"a={first}", tmp_path / "none.zarr", *weights)
-    assert (missing.code, "no feature store at" in missing.err) == (1, True)
+    assert (missing.code, "none.zarr' does not exist" in missing.err) == (1, True)
 
 
 def test_list__image_sets_and_pretraining_recipes(run: Run) -> None:

@@ -53,3 +53,5 @@ def test_runs__names_a_folder_that_does_not_exist(tmp_path: Path, run: Run) -> N
     result = run("runs", tmp_path / "no")
     assert (result.code, result.out) == (1, "")
     assert f"'{tmp_path / 'no'}' does not exist; name the folder of runs" in result.err
+    (tmp_path / "file").touch()
+    assert "file' is no folder; name the folder of runs" in run("runs", tmp_path / "file").err

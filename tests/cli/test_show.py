@@ -127,7 +127,7 @@ def test_show__a_table_of_your_own_and_the_file_of_a_filled_one(run: Run) -> Non
         ("empty", "'empty' holds nothing to show; give a run folder, a feature store or a folder of stores"),
         ("li-4.md", "'li-4.md' holds nothing to show; give a run folder"),
         ("other.json", "'other.json' is not a table; write it with `vqafeat table NAME --json --out FOLDER`"),
-        ("nothing.zarr", "'nothing.zarr' does not exist: no feature store at 'nothing.zarr' (there: none)"),
+        ("nothing.zarr", "'nothing.zarr' does not exist (stores in this folder: none); give"),
     ],
 )
 def test_show__says_what_it_takes(

@@ -612,7 +612,13 @@ videos = 1
         load_dataset(path)
 
 
-def test_load_dataset__distinguishes_unknown_names_from_folders(tmp_path: Path) -> None:
+def test_load_dataset__distinguishes_unknown_names_from_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clips").mkdir()
+    with pytest.raises(UnknownNameError, match=r"For the videos in this folder.* write '\./clips'"):
+        load_dataset("clips")
     with pytest.raises(
         UnknownNameError,
         match=r"unknown data set 'konvd': did you mean konvid\?.* For your own, give the path of a \.csv",
@@ -627,7 +633,7 @@ def test_load_dataset__distinguishes_unknown_names_from_folders(tmp_path: Path) 
 def test_load_dataset__says_how_a_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("clips").mkdir()
-    with pytest.raises(UnknownNameError, match=r"'clips': known are.* videos of that folder, write clips/\."):
+    with pytest.raises(UnknownNameError, match=r"'clips': known are.* without labels, write '\./clips'\."):
         load_dataset("clips")
 
 

@@ -11,9 +11,13 @@ from tests.helpers.fits import small_fit
 from tests.helpers.stores import tiny_features
 from vqafeat.errors import StoreError
 from vqafeat.evaluation import predict
+from vqafeat.evaluation.evaluate import evaluate
 from vqafeat.evaluation.model import Model, load_model
 from vqafeat.store import FeatureStore
+from vqafeat.training.config import FitConfig
+from vqafeat.training.fit import fit
 from vqafeat.training.frame_sampling import FrameInput
+from vqafeat.training.run import Run
 
 
 @pytest.fixture
@@ -28,6 +32,16 @@ def model(folder: Path) -> Model:
 
 def test_model__repr_names_head_features_and_data_set(folder: Path) -> None:
     assert repr(load_model(str(folder))) == "sub-gru on tiny of tiny, 2 heads"
+
+
+def test_run__stands_for_its_folder_and_a_path_for_a_store(folder: Path, timed_store: FeatureStore) -> None:
+    run, path = Run(folder), str(timed_store.path)
+    assert repr(load_model(run)) == repr(load_model(folder))
+    assert repr(evaluate(run, path)).startswith(
+        "<Evaluation on the test parts of the run's 2 splits of 'tiny': "
+    )
+    again = fit(path, FitConfig(features="tiny", splits=1, overrides={"epochs": 1}), folder.parent / "again")
+    assert again.finished
 
 
 def test_predict_features__takes_an_array_or_a_tensor(model: Model) -> None:

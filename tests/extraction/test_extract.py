@@ -220,14 +220,14 @@ def test_extract__refuses_videos_without_a_path(videos: Path, tmp_path: Path) ->
 
 def test_extract__locates_videos_and_makes_the_store(videos: Path, tmp_path: Path) -> None:
     run(videos, tmp_path / "one" / "videos.zarr", ("squeezenet1_0", "resnet18@center112"))
-    weights = {"squeezenet1_0": "random", "resnet18": "random:0"}
+    weights: dict[str, str | Path] = {"squeezenet1_0": "random", "resnet18": Path("random:0")}
     dataset, names = load_dataset(str(videos / "scores.csv")), ["squeezenet1_0", "resnet18@center112"]
     assert (
         extract_features(dataset, names, str(tmp_path / "two"), weights=weights, devices=["cpu"]).extracted
         == 3
     )
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
-    built = build_extractors(names, weights)
+    built = build_extractors(names, dict.fromkeys(weights, "random"))
     assert extract_features(dataset, built, tmp_path / "two").skipped == 3
 
 
@@ -251,7 +251,9 @@ def test_extract__takes_videos_by_absolute_and_parent_paths(videos: Path, tmp_pa
 
 def test_extract__refuses_wrong_arguments(videos: Path, tmp_path: Path) -> None:
     dataset, built = csv_dataset(videos, NAMES), build_extractors(["resnet18"], {"resnet18": "random"})
-    cases: list[tuple[list[Any], dict[str, Any], str]] = [
+    cases: list[tuple[Any, dict[str, Any], str]] = [
+        ("resnet18", {}, r"feature_sets is the text 'resnet18'; give a list, such as \['resnet18'\]"),
+        (["resnet18"], {"devices": "cpu"}, "devices is the text 'cpu'; give a list"),
         (["resnet18"], {"devices": []}, "devices is empty; name at least one"),
         ([], {}, r"feature_sets is \[\]; give names, or extractors on one device"),
         (built, {"devices": ["cpu", "cpu"]}, r"feature_sets is \['resnet18'\]; give names"),

@@ -329,7 +329,7 @@ def test_build_report__a_missing_store_is_a_note_and_a_reason(
     (shown,) = build_report([fitted[0]], tmp_path, store=tmp_path).runs
     assert shown.frames == {}
     (note,) = (note for note in shown.notes if "no scores of frames for 'tiny': " in note)
-    assert "does not exist: no feature store at" in note
+    assert "does not exist (stores in this folder: " in note
     assert reasons_of(shown)[names()[0]] == f"N{note[1:]}"
     assert reasons_of(shown)[names()[5]] == NOT_TESTED
 

@@ -205,7 +205,7 @@ def test_create__keeps_the_features_of_a_store_without_its_metadata(store: Featu
     with pytest.raises(StoreError, match=r"delete this file and extract again, which keeps the features"):
         FeatureStore.create(store.path, dataset)
     (store.path / "zarr.json").unlink()
-    with pytest.raises(StoreError, match=r"no feature store at '.*' \(there: none\)"):
+    with pytest.raises(StoreError, match=r"is no feature store \(stores in this folder: none\)"):
         FeatureStore.open(store.path)
     assert FeatureStore.create(store.path, dataset).complete_videos("tiny") == ["a.mp4"]
 
@@ -321,7 +321,7 @@ def test_feature_store__wrong_stores_are_named_with_the_next_step(
     tmp_path: Path, store: FeatureStore
 ) -> None:
     with pytest.raises(
-        StoreError, match=r"no feature store at .*none.zarr' \(there: .*small.zarr\); make one with"
+        StoreError, match=r"none.zarr' does not exist \(stores in this folder: .*small.zarr\); give the path"
     ):
         FeatureStore.open(tmp_path / "none.zarr")
     with pytest.raises(StoreError, match="holds the data set 'small', not 'other'"):

@@ -152,7 +152,7 @@ def test_fit__warns_of_byte_identical_videos_in_several_parts(tmp_path: Path, pa
         store = FeatureStore.open(store.path)
     message = (
         r"^2 pair\(s\) of byte-identical videos are in training and in another part of a split: "
-        r"clip,0\.mp4 = clip,15\.mp4, clip,1\.mp4 = clip,10\.mp4; metrics flatter the heads, so keep one "
+        r"clip,0\.mp4 = clip,15\.mp4, clip,1\.mp4 = clip,10\.mp4; the metrics are too good, so keep one "
         r"video of each pair$"
     )
     with pytest.warns(UserWarning, match=message) as caught:
@@ -187,7 +187,7 @@ def test_fit__copies_in_one_part_are_no_leak(tmp_path: Path) -> None:
 def test_fit__marks_selection_on_the_test_part_everywhere(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
     run = small_fit(store, tmp_path / "run", overrides={**FAST["overrides"], "select": "test"}, jobs=2)
-    note = "epochs were chosen by the SROCC of the test part (select=test): these metrics flatter the run"
+    note = "epochs were chosen by the SROCC of the test part (select=test): these metrics are too good"
     assert run.metrics.notes == (note,)
     metrics = json.loads((run.path / "metrics.json").read_text())
     assert metrics["notes"] == [note]
@@ -376,7 +376,9 @@ def test_model_load__reports_damaged_runs(make_store: MakeStore, tmp_path: Path)
         with pytest.raises(WeightsError, match=message):
             Model.load(folder)
 
-    refuse_with({"head": "nope"}, "has the head 'nope', which this vqafeat does not have; it has .*sub-gru")
+    refuse_with(
+        {"head": "nope"}, "has the head 'nope', which this vqafeat does not have; load its plug-in .*sub-gru"
+    )
     refuse_with({"surprise": 1}, "config.json': unknown key 'surprise'")
     refuse_with({"format_version": 1}, "config.json' has format version 1, this vqafeat reads 2; fit again")
     refuse_with(

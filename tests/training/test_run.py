@@ -109,5 +109,6 @@ def test_repr__names_head_features_data_set_and_state(tmp_path: Path) -> None:
     run = Run(write_run(tmp_path / "demo", scores_of(0.5, 1, splits=2)))
     what = f"{run.config.head} on {run.config.feature_sets} of {run.config.dataset}, 2 splits"
     assert repr(run) == f"<Run '{run.path}': {what}, SROCC {run.metrics.srocc.mean:.3f}>"
+    assert repr(run.metrics).startswith(f"SROCC {run.metrics.srocc.mean:.3f}, KROCC ")
     (run.path / "metrics.json").unlink()
     assert repr(Run(run.path)) == f"<Run '{run.path}': {what}, not finished>"

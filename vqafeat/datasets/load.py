@@ -38,12 +38,13 @@ def default_root(name_or_path: AnyPath) -> Path | None:
 def load_dataset(
     name_or_path: AnyPath, root: AnyPath | None = None, labels: AnyPath | Sequence[AnyPath] | None = None
 ) -> Dataset:
-    """Return a data set with its labels; `locate_videos` looks for its videos.
+    """Return a data set with its labels; `extract` looks for its videos below `root`.
 
     Args:
-        name_or_path: a shipped manifest's name, or the path of a .toml manifest or of a .csv with
-            video,mos[,content,split]; for videos without labels, a folder, a glob or an address.
-        root: folder of the label files and the videos; without it, that of `default_root`.
+        name_or_path: a name of `vqafeat list datasets`, or the path of a .toml manifest or of a .csv with
+            video,mos[,content,split]; for videos without labels, a folder ("./clips"), a glob or an address.
+        root: folder of the label files and the videos; by default `$VQAFEAT_DATA/<name>`, or the folder of
+            the .csv or .toml.
         labels: a label file, several that belong together, the name of a list of the manifest, or a folder
             to search instead of the root.
 

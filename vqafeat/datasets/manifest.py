@@ -146,7 +146,8 @@ def load_manifest(name_or_path: str) -> Manifest:
         if name_or_path not in (names := manifest_names()):
             hint = suggestion(name_or_path.lower(), names)
             own = "For your own, give the path of a .csv (video,mos[,content,split]) or of a .toml manifest."
-            own = f"For the videos of that folder, write {path}/." if path.is_dir() else own
+            if path.is_dir():
+                own += f" For the videos in this folder, without labels, write './{name_or_path}'."
             raise UnknownNameError(f"unknown data set '{name_or_path}': {hint} {own}")
         path = manifest_folder() / f"{name_or_path}.toml"
     table, where = read_toml(path, "manifest"), f"manifest '{path.name}'"

@@ -127,8 +127,8 @@ def compare_runs(
         raise ArgumentError(f"measure is '{measure}'; it has to be one of {', '.join(EVERY_MEASURE)}.")
     if isinstance(runs, str):
         raise ArgumentError(f"runs is the text '{runs}'; give a list of runs or of their folders.")
-    base = None if baseline is None else _folder(baseline)
-    named = _read_runs([_folder(run) for run in runs], base)
+    base = None if baseline is None else Path(baseline)
+    named = _read_runs([Path(run) for run in runs], base)
     for one, two in pairwise(named.values()):
         check_same(one, two, ("test",))
         _check_same_mapping(one, two, measure)
@@ -148,10 +148,6 @@ def compare_runs(
             interval = _interval(splits, measure, resamples, tested.test.mean_difference)
         pairs.append(ComparedPair(**vars(tested), interval=interval))
     return ComparedRuns(first.config.dataset, measure, test, videos, summaries, tuple(pairs))
-
-
-def _folder(run: Run | str | Path) -> Path:
-    return run.path if isinstance(run, Run) else Path(run)
 
 
 def _read_runs(folders: Sequence[Path], baseline: Path | None) -> dict[str, Run]:

@@ -11,7 +11,7 @@ from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.evaluation.model import Model
 from vqafeat.splits import Split, leak_notes, leakage_of_files
-from vqafeat.store import features
+from vqafeat.store import features, open_store
 from vqafeat.store.features import FeatureDataset, FeatureReader, FrameSelector
 from vqafeat.training.config import SELECTIONS
 from vqafeat.training.frame_sampling import FrameSampler
@@ -42,10 +42,13 @@ class Evaluation:
     mapping: str
     across_scales: bool = False
 
+    def __repr__(self) -> str:
+        return f"<Evaluation on {self.measured_on}: {self.summary}>"
+
 
 def evaluate(
-    run: str | Path,
-    source: FeatureReader,
+    run: Run | str | Path,
+    store: FeatureReader | str | Path,
     *,
     mapping: str | None = None,
     skip_missing: bool = False,
@@ -60,12 +63,15 @@ def evaluate(
     A run on several data sets is measured on one of them, on the label scale of that data set.
 
     Args:
+        run: a finished run, or its folder.
+        store: the `FeatureStore` of the data set, or its path.
         mapping: applied before PLCC and RMSE; by default the run's mapping.
         skip_missing: leave out videos without complete features instead of refusing.
         any_features: allow features that were computed differently from those in training.
         frame_changes: values of the run's `frame_input` to change in testing: order, sampling, draws.
         part: official part of the data set, all of whose videos are measured by each head instead.
     """
+    source = open_store(store) if isinstance(store, str | Path) else store
     config, dataset = Run(run).config, source.dataset
     dataset.require_labels()
     own = dataset.name in config.dataset_names
@@ -207,6 +213,6 @@ def _rows_to_measure(
     if complete.isdisjoint(rows):
         raise StoreError(
             f"none of the {len(required)} videos to measure has complete features '{feature_sets}' in "
-            f"'{source.path}'; run `vqafeat extract --dataset {source.dataset.name}` first."
+            f"'{source.path}'; extract them first with `vqafeat extract`."
         )
     return [row for row in rows if row in complete]

@@ -61,42 +61,37 @@ class Model:
 
     @classmethod
     def load(
-        cls, folder: str | Path, scale_of: str | None = None, calibrated: bool = True, final: bool = True
+        cls, run: Run | str | Path, scale_of: str | None = None, calibrated: bool = True, final: bool = True
     ) -> "Model":
-        """Load a finished run, or a published model by name or file.
-
-        Args:
-            scale_of: the data set on whose label scale scores are; by default the run's first.
-            calibrated: if not, scores are the output of the heads.
-            final: load the final head alone, if the run has one; if not, the heads of its splits.
-        """
-        path = Path(folder)
-        if path.is_file() or (str(folder) in MODELS and not (path / results.METRICS).is_file()):
-            config, head = read_published(folder, scale_of)
+        """Load a finished run, or a published model by name or file; see `load_model`."""
+        path = Path(run)
+        if path.is_file() or (str(path) in MODELS and not (path / results.METRICS).is_file()):
+            config, head = read_published(path, scale_of)
             return cls(config, [head], scale_of)
         if not path.exists():
             models = f"a published model ({', '.join(MODELS)}) or its file"
-            raise WeightsError(f"'{folder}' does not exist; give a run folder, {models}.")
+            raise WeightsError(f"'{path}' does not exist; give a run folder, {models}.")
         if final and (path / results.FINAL / results.CONFIG).is_file():
             path = path / results.FINAL
         results.read_json(path / results.METRICS)  # refuses a run that is not finished
-        run = Run(path)
-        config, options = run.config, dict(run.config.options)
+        finished = Run(path)
+        config, options = finished.config, dict(finished.config.options)
         if config.head not in HEADS:
-            unknown = f"run '{folder}' has the head '{config.head}', which this vqafeat does not have"
-            raise WeightsError(f"{unknown}; it has {', '.join(HEADS)}.")
+            unknown = f"run '{finished.path}' has the head '{config.head}', which this vqafeat does not have"
+            raise WeightsError(f"{unknown}; load its plug-in (--plugin FILE); known are {', '.join(HEADS)}.")
         # an imported head keeps its scale
         if len(config.datasets) > 1 and options.get("datasets"):
             options["scale_of"] = scale_name(dataset_with_scale(config, scale_of).name)
         heads = []
         for split in range(config.splits):
-            path = results.weights_path(run.path, split)
+            path = results.weights_path(finished.path, split)
             head = build_head(config.head, config.channels, options)
             weights = results.read_weights(path)
             head.resize_buffers(weights)
             results.load_checked(head, weights, f"weights in '{path}'")
             heads.append(head)
-        return cls(config, heads, scale_of, run.calibrations if calibrated else None, run.path)
+        calibrations = finished.calibrations if calibrated else None
+        return cls(config, heads, scale_of, calibrations, finished.path)
 
     def __repr__(self) -> str:
         heads = f"{len(self.heads)} head{'s' * (len(self.heads) != 1)}"
@@ -249,7 +244,16 @@ class Model:
 
 
 def load_model(
-    run: str | Path, scale_of: str | None = None, calibrated: bool = True, final: bool = True
+    run: Run | str | Path, scale_of: str | None = None, calibrated: bool = True, final: bool = True
 ) -> Model:
-    """Load the heads of a finished run, or a published model by name or file; see `Model.load`."""
+    """Load the heads of a finished run, or a published model (`vqafeat list models`) by name or file.
+
+    Args:
+        scale_of: the data set of the training on whose label scale scores are; by default the first.
+        calibrated: if not, scores are the output of the heads.
+        final: load the final head alone, if the run has one; if not, the heads of its splits.
+
+    Raises:
+        WeightsError: the run is missing, damaged or not finished.
+    """
     return Model.load(run, scale_of, calibrated, final)

@@ -45,7 +45,7 @@ class ScoreChecks:
         if model.folder is None:
             return cls({})
         recorded = read_json(model.folder / SPLITS)
-        # a test part that chose the epoch is not held out
+        # a test part that selected the epoch is not held out
         parts = ("train", "validation", *(["test"] if model.config.recipe.get("select") == "test" else []))
         fitted = [{name for part in parts for name in split[part]} for split in recorded["splits"]]
         fitted_on: dict[str, tuple[str, frozenset[int]]] = {}

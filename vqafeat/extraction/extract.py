@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -34,7 +35,7 @@ def extract(
     feature_sets: Sequence[str],
     store: str | StorePath = "features",
     *,
-    weights: Mapping[str, str] | None = None,
+    weights: Mapping[str, str | Path] | None = None,
     dtype: str = "float16",
     precision: str | None = None,
     devices: Sequence[str] | None = None,
@@ -43,7 +44,21 @@ def extract(
     """Extract the feature sets of a data set and return its store, `<store>/<dataset>.zarr`.
 
     Videos that the store already holds are skipped. A video that fails is left out with a warning; the
-    failure log next to the store names the reason. The arguments are those of `extract_features`.
+    failure log next to the store names the reason.
+
+    Args:
+        dataset: videos without a path are looked for below the data set's root.
+        feature_sets: names such as `resnet50:stages@short540`.
+        store: folder of the stores, or an `s3://` URL.
+        weights: backbone → `imagenet`, `random`, `random:SEED` or a file; others use their published weights.
+        dtype: in which features are stored, `float16` or `float32`.
+        precision: in which networks compute, `fp32`, `fp16` or `bf16`; None for fp32 on a CPU, fp16 on a GPU.
+        devices: of this machine, such as `["cuda:0", "cuda:1"]`, that share the videos; None for the first
+            GPU, or the CPU if there is none.
+
+    Raises:
+        IdentityError: the store holds one of the feature sets under another identity; no video was read.
+        StoreError: another process is writing to the store, or the disk is full.
     """
     path = store_path(parse_path(store), dataset.name)
     summary = extract_features(
@@ -70,7 +85,7 @@ def extract_features(
     feature_sets: Sequence[str | FeatureExtractor],
     store: str | StorePath | FeatureStore,
     *,
-    weights: Mapping[str, str] | None = None,
+    weights: Mapping[str, str | Path] | None = None,
     dtype: str = "float16",
     precision: str | None = None,
     resources: Resources | None = None,
@@ -100,6 +115,9 @@ def extract_features(
         IdentityError: the store holds one of the feature sets under another identity; no video was read.
         StoreError: another process is writing to the store, or the disk is full.
     """
+    for argument, value in (("feature_sets", feature_sets), ("devices", devices)):
+        if isinstance(value, str):
+            raise ArgumentError(f"{argument} is the text '{value}'; give a list, such as ['{value}'].")
     dataset = _located(dataset)
     resources = _resources(resources, devices, cluster)
     several = cluster is not None or len(devices or ()) > 1
@@ -159,7 +177,7 @@ def _resources(
 
 def _builder(
     feature_sets: Sequence[str | FeatureExtractor],
-    weights: Mapping[str, str],
+    weights: Mapping[str, str | Path],
     dtype: str,
     precision: str,
     several: bool,
@@ -175,7 +193,8 @@ def _builder(
     known = backbone_names(names)
     if unknown := sorted(set(weights) - set(known)):
         raise ArgumentError(f"weights are given for '{unknown[0]}'; the backbones are {', '.join(known)}.")
-    return partial(build_extractors, names, dict(weights), dtype, precision)
+    files = {name: str(source) for name, source in weights.items()}
+    return partial(build_extractors, names, files, dtype, precision)
 
 
 def pending_tasks(

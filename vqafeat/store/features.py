@@ -264,7 +264,7 @@ def only_feature_sets(store: FeatureReader) -> str:
     names = store.feature_sets()
     if len(names) != 1:
         problem = f"'{store.dataset.name}' holds the feature sets {', '.join(names) or '(none)'}"
-        raise StoreError(f"{problem}; name one, or several joined by +, with --features.")
+        raise StoreError(f"{problem}; name one, or several joined by +, as features (--features).")
     return names[0]
 
 
@@ -320,7 +320,7 @@ def load_features(
         first = ", ".join(dataset.videos[row].name for row in missing[:3])
         raise StoreError(
             f"{len(missing)} of {len(rows)} videos of '{dataset.name}' have no complete features "
-            f"'{feature_sets}' (first: {first}); run `vqafeat extract --dataset {dataset.name}` again, "
+            f"'{feature_sets}' (first: {first}); run the same `vqafeat extract` again, "
             "or leave them out with --skip-missing."
         )
     videos = [dataset.videos[row] for row in rows]

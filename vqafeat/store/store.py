@@ -175,7 +175,7 @@ class FeatureStore:
         values = self.layout.identity(feature_set)
         if values is None:
             known = ", ".join(self.feature_sets()) or "none yet"
-            hint = "make it with `vqafeat extract --backbone`, or, if it was there, run `vqafeat verify`"
+            hint = "extract it with `vqafeat extract`, or, if that was done, run `vqafeat verify`"
             raise StoreError(f"feature set '{feature_set}' is not in '{self.path}' (there: {known}); {hint}.")
         return FeatureSetIdentity(**values)
 
@@ -293,9 +293,9 @@ def _open_root(path: StorePath, mode: Literal["r", "r+"]) -> zarr.Group:
             problem = f"no feature store at '{path}': packing was stopped and left it as '{path.name}.old'"
             raise StoreError(f"{problem}; run `vqafeat pack` or `vqafeat unpack` again.")
         near = ", ".join(sorted(map(str, {*stores_in(path.parent), *stores_in(path)} - {path}))) or "none"
-        hint = "make one with `vqafeat extract --dataset NAME` or name its folder with --store"
-        gone = "" if path.exists() else f"'{path}' does not exist: "
-        raise StoreError(f"{gone}no feature store at '{path}' (there: {near}); {hint}.")
+        hint = "give the path of a store, or make one with `vqafeat extract`"
+        problem = "is no feature store" if path.exists() else "does not exist"
+        raise StoreError(f"'{path}' {problem} (stores in this folder: {near}); {hint}.")
     try:
         return open_root(path, mode)
     except ValueError as error:

@@ -3,8 +3,9 @@
 What `vqafeat list` names is here, so that listing does not import PyTorch.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vqafeat.io import read_toml
 from vqafeat.registry import Registry
@@ -13,11 +14,23 @@ if TYPE_CHECKING:
     from vqafeat.training.recipes import Recipe
 
 RECIPE_TABLE = read_toml(Path(__file__).with_name("recipes.toml"), "recipes")
-RECIPE_SUMMARY = "Adam {learning_rate:g}, batch {batch_size}, {epochs} epochs, {loss}"
+_MAIN_SETTINGS = ("learning_rate", "batch_size", "epochs", "loss")
+
+
+def recipe_summary(values: Mapping[str, Any]) -> str:
+    """Return the settings of a recipe as text: the main ones, then the others that `values` has."""
+    main = "Adam {learning_rate:g}, batch {batch_size}, {epochs} epochs, {loss}".format(**values)
+    others = {**values, **values.get("head_options", {})}
+    for key in sorted(others.keys() - {*_MAIN_SETTINGS, "head_options"}):
+        value = others[key]
+        main += f", {key}={value:.3g}" if isinstance(value, float) else f", {key}={value}"
+    return main
+
+
 RECIPES: "Registry[Recipe]" = Registry(
     "recipe",
     {
-        name: (f"vqafeat.training.recipes:{name}", RECIPE_SUMMARY.format(**values))
+        name: (f"vqafeat.training.recipes:{name}", recipe_summary(values))
         for name, values in RECIPE_TABLE.items()
     },
 )

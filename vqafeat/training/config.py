@@ -37,11 +37,15 @@ class FitConfig:
 
     Attributes:
         features: feature sets joined by `+`; empty for the only one of the store.
+        head, recipe: names of `vqafeat list heads` and `vqafeat list recipes`.
         options: options of the head that differ from the recipe's and from its defaults.
-        overrides: values of the recipe to change.
+        overrides: values of the recipe to change, such as `{"epochs": 20, "loss": "plcc"}`; see `Recipe`.
+        splits: number of splits; each trains one head.
         protocol: how videos are split: content, video, stored or official.
+        ratio: training/validation/test in percent; 80/20 has no validation part.
         test_part: test part of an official split.
         validation_share: share of an official training part, where no validation part is published.
+        seed: of the splits and the training.
         mapping: mapping before PLCC and RMSE; see `vqafeat.metrics`.
         order, sampling, draws: the frames that the head sees; see `FrameInput`.
         skip_missing: leave out videos without complete features instead of refusing to start.
@@ -75,8 +79,8 @@ class FitConfig:
             split_feature_sets(self.features)
         if self.overrides and not is_gradient_based(self.head):
             raise ArgumentError(
-                f"head '{self.head}' is not trained by gradients, so {', '.join(self.overrides)} mean(s) "
-                "nothing to it; leave it out, or train another head."
+                f"head '{self.head}' is not trained by gradients and does not use "
+                f"{', '.join(self.overrides)}; leave that out, or train another head."
             )
         _ = self.frame_input, self.head_options
 

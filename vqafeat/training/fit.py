@@ -19,6 +19,7 @@ from vqafeat.losses.base import loss_parts, on_label_scale
 from vqafeat.losses.label_scaling import fit_label_scaling
 from vqafeat.registry import Registry
 from vqafeat.splits import PARTS, Split, leak_notes, leakage_of_files
+from vqafeat.store import open_store
 from vqafeat.store.features import (
     FeatureReader,
     file_digests,
@@ -57,7 +58,7 @@ _NOT_MEASURED = (
 
 
 def fit(
-    store: FeatureReader,
+    store: FeatureReader | str | Path,
     config: FitConfig,
     out: str | Path,
     *,
@@ -78,7 +79,7 @@ def fit(
     configuration.
 
     Args:
-        store: a `FeatureStore`, or a `JointStore` of several.
+        store: a `FeatureStore` or its path, or a `JointStore` of several.
         config: everything that decides the numbers.
         out: the run folder.
         splits: splits of the store's data set, in place of those that `config` draws.
@@ -96,6 +97,7 @@ def fit(
     """
     if jobs < 1:
         raise ArgumentError(f"jobs is {jobs}; it has to be at least 1.")
+    store = open_store(store) if isinstance(store, str | Path) else store
     for dataset in store.datasets:
         dataset.require_labels()
     config = _resolved(config, store)

@@ -16,7 +16,7 @@ from vqafeat.losses.label_scaling import LABEL_SCALES
 from vqafeat.losses.soft_rank import SOFT_RANKS
 from vqafeat.registry import keyword_options, named
 from vqafeat.schema import parse
-from vqafeat.training import RECIPE_SUMMARY, RECIPE_TABLE
+from vqafeat.training import RECIPE_TABLE, recipe_summary
 
 
 def constant(done: float, epoch: int) -> float:
@@ -40,7 +40,7 @@ SCHEDULES: dict[str, Callable[..., float]] = {"none": constant, "cosine": cosine
 # part of the split whose SROCC selects the epoch → what a reader of the metrics has to know
 SELECTIONS = {
     "validation": "",
-    "test": "epochs were chosen by the SROCC of the test part (select=test): these metrics flatter the run",
+    "test": "epochs were chosen by the SROCC of the test part (select=test): these metrics are too good",
 }
 # names of version 1, as run folders store them → present names
 FORMER_NAMES = {
@@ -131,7 +131,10 @@ class Recipe:
             if not allowed:
                 raise ArgumentError(f"{key} is {getattr(self, key)}; it has to be {words}.")
         # what `vqafeat list recipes` prints of a recipe that a plug-in adds
-        vars(self)["__doc__"] = RECIPE_SUMMARY.format(**vars(self))
+        defaults = {item.name: item.default for item in fields(self)}
+        defaults |= {"name": self.name, "loss": None, "head_options": {}}
+        own = {key: value for key, value in vars(self).items() if value != defaults[key]}
+        vars(self)["__doc__"] = recipe_summary(own)
 
     def first_checkpoint_epoch(self) -> int:
         """Return the first epoch, from 1, that may be kept."""

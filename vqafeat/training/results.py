@@ -127,6 +127,9 @@ class MetricsSummary:
     rmse_calibrated: Summary = _UNKNOWN
     datasets: Mapping[str, "MetricsSummary"] = field(default_factory=dict)  # where there are several
 
+    def __repr__(self) -> str:
+        return ", ".join(f"{name.upper()} {getattr(self, name).mean:.3f}" for name in MEASURES)
+
     @classmethod
     def of(
         cls, metrics: Sequence[Metrics], notes: Sequence[str] = (), rmse_calibrated: Sequence[float] = ()

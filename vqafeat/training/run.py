@@ -54,10 +54,15 @@ class Run:
         was_finished: an earlier call of `fit` finished the run.
     """
 
-    def __init__(self, path: str | Path, config: RunConfig | None = None, was_finished: bool = False) -> None:
+    def __init__(
+        self, path: "str | Path | Run", config: RunConfig | None = None, was_finished: bool = False
+    ) -> None:
         self.path, self.was_finished = Path(path), was_finished
         where = self.path / CONFIG
         self.config = config or RunConfig.from_dict(read_json(where), f"'{where}'")
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     def __repr__(self) -> str:
         config = self.config
