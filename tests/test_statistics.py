@@ -101,7 +101,7 @@ def test_paired_test__says_why_a_test_is_not_defined(
 
 def test_paired_test__wilcoxon_says_how_small_its_p_can_be() -> None:
     result = paired_test([1, 2, 3, 4.5, 5], [0.9, 1.8, 2.7, 4.1, 5], "wilcoxon")
-    assert result.note == "with 4 pairs that differ, p is never below 0.125"
+    assert result.note == "with 4 pair(s) that differ, p is never below 0.125"
     assert result.p >= 0.125
 
 

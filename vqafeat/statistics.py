@@ -99,7 +99,7 @@ def paired_test(first: ArrayLike, second: ArrayLike, name: str = "t") -> PairedT
     result = test(differences)
     differing = int(np.count_nonzero(differences))
     if name == "wilcoxon" and 0.5 ** (differing - 1) > 0.05:
-        notes.append(f"with {differing} pairs that differ, p is never below {0.5 ** (differing - 1):g}")
+        notes.append(f"with {differing} pair(s) that differ, p is never below {0.5 ** (differing - 1):g}")
     statistic, p = (float(getattr(result, field)) for field in ("statistic", "pvalue"))
     return PairedTest(pairs, mean, statistic, p, "; ".join(notes))
 

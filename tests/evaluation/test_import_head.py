@@ -117,6 +117,8 @@ def test_import_head__a_small_head(tmp_path: Path) -> None:
         import_head(tmp_path / "head.pt", folder, score_scale=2.0)
     with pytest.raises(ArgumentError, match=r"score_scale is 0; it has to be the largest label"):
         import_head(tmp_path / "head.pt", tmp_path / "other", score_scale=0)
+    with pytest.raises(ArgumentError, match=r"names in 'a\+a' have to be different"):
+        import_head(tmp_path / "head.pt", tmp_path / "other", feature_sets="a+a")
 
 
 def test_read_state_dict__refuses_a_pickle_that_needs_code(

@@ -24,6 +24,7 @@ from vqafeat.store.features import (
     complete_rows,
     fuse,
     load_features,
+    only_feature_sets,
     split_feature_sets,
     to_shared_memory,
 )
@@ -290,3 +291,14 @@ def test_features__of_a_store_go_through_a_data_loader(make_store: MakeStore, jo
     assert store.features("tiny+sparse").channels == 8
     with pytest.raises(StoreError, match=r"holds the feature sets sparse, tiny"):
         store.features()
+
+
+def test_only_feature_sets__of_stores_without_a_common_one(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joint = JointStore([make_store(5), make_store(3, name="other")])
+    monkeypatch.setattr(joint, "feature_sets", list[str])
+    with pytest.raises(
+        StoreError, match=r"tiny\+other' have no feature set in common; extract one --backbone"
+    ):
+        only_feature_sets(joint)

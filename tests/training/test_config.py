@@ -271,6 +271,11 @@ def test_fit_config__given_options_replace_those_of_the_recipe() -> None:
         RECIPES.get("li").overridden({"head_options": {}})
 
 
+def test_folder_name__has_only_characters_that_file_systems_and_scp_accept() -> None:
+    config = FitConfig(features="resnet50:stages@short540+timm/vit:b", head="svr")
+    assert config.folder_name("a+b") == "a+b-resnet50_stages@short540+timm_vit_b-svr"
+
+
 def test_recipe__reads_and_stores_the_names_of_version_1() -> None:
     recipe = RECIPES.get("default").overridden({"mixing": "pooled", "bucket_batches": 4})
     assert (recipe.multi_dataset, recipe.length_bucket_size) == ("pooled", 4)

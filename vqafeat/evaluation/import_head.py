@@ -15,6 +15,7 @@ from vqafeat.heads.base import Head, build_head, head_options
 from vqafeat.io import summarize, write_json
 from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.metrics import DEFAULT_MAPPING
+from vqafeat.store.features import split_feature_sets
 from vqafeat.training import results
 from vqafeat.training.run_config import RunConfig, TrainingDataset, software_versions
 
@@ -134,6 +135,8 @@ def read_released(
     if score_scale is not None and not score_scale > 0:
         allowed = "it has to be the largest label of its data set, such as 4.64 for KoNViD-1k"
         raise ArgumentError(f"score_scale is {score_scale}; {allowed}.")
+    if feature_sets is not None:
+        split_feature_sets(feature_sets)  # checks the names
     where = f"weights file '{path}'"
     name, channels, options, weights = read_head(read_state_dict(path), where, dataset.name)
     on_label_scale = name == "mdtvsfa"

@@ -262,8 +262,11 @@ def split_feature_sets(feature_sets: str) -> tuple[str, ...]:
 def only_feature_sets(store: FeatureReader) -> str:
     """Return the name of a store's only feature set; refuse a store that has none or several."""
     names = store.feature_sets()
+    if not names:
+        own = "has no features" if len(store.datasets) == 1 else "have no feature set in common"
+        raise StoreError(f"'{store.dataset.name}' {own}; extract one --backbone for each data set.")
     if len(names) != 1:
-        problem = f"'{store.dataset.name}' holds the feature sets {', '.join(names) or '(none)'}"
+        problem = f"'{store.dataset.name}' holds the feature sets {', '.join(names)}"
         raise StoreError(f"{problem}; name one, or several joined by +, as features (--features).")
     return names[0]
 

@@ -1,5 +1,6 @@
 """`FitConfig`, which describes a fit."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -121,5 +122,5 @@ class FitConfig:
         return FrameInput(self.order, self.sampling, self.draws)
 
     def folder_name(self, dataset: str) -> str:
-        """Return the usual name of the run folder of this fit on a data set."""
-        return f"{dataset}-{self.features}-{self.head}".replace("/", "_")
+        """Return the usual name of the run folder of this fit on a data set; `scp` takes `:` for a host."""
+        return re.sub('[/\\\\:*?"<>|]', "_", f"{dataset}-{self.features}-{self.head}")
