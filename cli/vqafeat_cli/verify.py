@@ -6,10 +6,10 @@ import click
 from click import FloatRange, IntRange, option
 
 import vqafeat as vf
+from vqafeat.errors import StoreError
 from vqafeat.remote import StorePath
 from vqafeat_cli import options
 from vqafeat_cli.options import flag
-from vqafeat_cli.show import stores_at
 
 if TYPE_CHECKING:
     from vqafeat.store.pack import PackResult
@@ -51,12 +51,20 @@ def verify(
       vqafeat verify features/konvid.zarr --repair --root /data/konvid
       vqafeat verify features/konvid.zarr --against /data/konvid --sample 10
     """
-    from vqafeat.store import verify_store
+    from vqafeat.store import stores_in, verify_store
 
     if repair and root is None:
         raise click.UsageError("--repair extracts damaged videos again; name the videos' folder with --root.")
     count = 0
-    for opened in stores_at(store):
+    for path in stores_in(store) or [store]:
+        try:
+            opened = vf.FeatureStore.open(path)
+        except StoreError as error:
+            if path == store:
+                raise
+            click.echo(str(error))
+            count += 1
+            continue
         problems = list(verify_store(opened))
         for problem in problems:
             click.echo(problem)

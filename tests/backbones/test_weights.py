@@ -151,6 +151,8 @@ def test_load_network__names_the_first_wrong_keys_of_a_file(tmp_path: Path) -> N
         WeightsError, match=r"does not exist; name a .pth, .pt or .safetensors file .*random:SEED"
     ):
         load_network(SMALL, "imagnet")
+    with pytest.raises(WeightsError, match="does not exist"):
+        load_network(SMALL, "random:99999999999999999999")
 
 
 def test_published_state__is_loaded_without_code_and_named(monkeypatch: pytest.MonkeyPatch) -> None:

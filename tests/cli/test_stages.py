@@ -760,6 +760,12 @@ def test_show__and_verify_report_folders_without_a_store(run: Run, here: Path, d
     assert (ended.code, "holds nothing to show; give a run folder, a feature store" in ended.err) == (1, True)
     extracted(run, data)
     assert run("verify", "features").code == 0
+    (here / "features" / "aaa.zarr").mkdir()
+    (here / "features" / "aaa.zarr" / "zarr.json").write_text("{")
+    ended = run("verify", "features")
+    assert (ended.code, "mine.zarr: 20 complete entries" in ended.err) == (3, True)
+    assert "features/aaa.zarr" in ended.out
+    assert run("verify", "features/aaa.zarr").code == 1
     assert "'nothing' does not exist (stores in this folder: none)" in run("verify", "nothing").err
 
 

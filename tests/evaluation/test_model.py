@@ -9,7 +9,7 @@ import torch
 
 from tests.helpers.fits import small_fit
 from tests.helpers.stores import tiny_features
-from vqafeat.errors import StoreError
+from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.evaluation import predict
 from vqafeat.evaluation.evaluate import evaluate
 from vqafeat.evaluation.model import Model, load_model
@@ -49,6 +49,9 @@ def test_predict_features__takes_an_array_or_a_tensor(model: Model) -> None:
     score = model.predict_features(features)
     assert score == model.score(features) == model.predict_features(torch.from_numpy(features.copy()))
     assert model.predict_features(features, splits=1) == model.score(features, 1)
+    features[1, 0] = np.nan
+    with pytest.raises(ArgumentError, match="features of the video have values that are not finite"):
+        model.predict_features(features)
 
 
 def test_predict_features__samples_as_in_testing(timed_store: FeatureStore, tmp_path: Path) -> None:

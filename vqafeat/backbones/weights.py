@@ -91,7 +91,7 @@ class LoadedNetwork:
 
 def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
     """Build a network with weights: `imagenet` (published), `random`, `random:SEED`, or a file."""
-    random = re.fullmatch(r"random(?::(\d+))?", weights)
+    random = re.fullmatch(r"random(?::(\d{1,18}))?", weights)
     seed = int(random.group(1) or 0) if random else 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

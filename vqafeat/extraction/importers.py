@@ -187,7 +187,8 @@ def read_matrix(path: Path, key: str | None = None) -> npt.NDArray[np.float32]:
         key = next(iter(arrays))
     if key not in arrays:
         known = ", ".join(sorted(arrays)) or "none"
-        raise DatasetError(f"--key {key} is no matrix of floats in '{path}'; there are: {known}.")
+        given = "no --key is given" if key is None else f"--key {key} is no matrix of floats"
+        raise DatasetError(f"{given}; those in '{path}' are: {known}.")
     return arrays[key].astype(np.float32)
 
 
