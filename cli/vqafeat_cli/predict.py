@@ -54,7 +54,7 @@ def predict(
     json: bool,
     **compute: Any,
 ) -> int:
-    """Score videos, or all videos in folders, with the heads of a run or with a published model.
+    """Score videos, or all videos in and below folders, with the heads of a run or with a published model.
 
     RUN is a run folder, a name of `vqafeat list models`, or the file of such a model. A published model is
     fetched once into the cache and checked by its SHA-256. The scale of its scores is printed.
@@ -110,7 +110,7 @@ def predict(
     return options.FINISHED_WITH_FAILURES if failed else 0
 
 
-_SCORE_HELP = """Score videos, or all videos in folders, with a published model, as `predict` does.
+_SCORE_HELP = """Score videos, or all videos in and below folders, with a published model, as `predict` does.
 
 \b
 Examples:
@@ -125,8 +125,9 @@ score = click.Command(
 
 
 def _videos_among(paths: tuple[Path, ...]) -> list[Path]:
-    """Return the named files, and in place of each folder its files with a video's ending, sorted."""
-    from vqafeat.datasets.locate import VIDEO_EXTENSIONS
+    """Return the named files, and in place of each folder the videos in and below it, sorted."""
+    from vqafeat.datasets.dataset import FileRules
+    from vqafeat.datasets.locate import VIDEO_EXTENSIONS, index_videos
 
     files: list[Path] = []
     for path in paths:
@@ -134,7 +135,8 @@ def _videos_among(paths: tuple[Path, ...]) -> list[Path]:
             raise VideoError("cannot-open", f"'{path}' does not exist; name a video or a folder of videos.")
         inside = [path]
         if path.is_dir():
-            inside = sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_EXTENSIONS)
+            indexed = index_videos(path, FileRules()).files
+            inside = [file for _, file in sorted(indexed.items()) if isinstance(file, Path)]
         if not inside:
             allowed = f"name files ({', '.join(VIDEO_EXTENSIONS[:4])} …) or folders"
             raise VideoError("cannot-open", f"'{path}' is not a video or a folder with videos; {allowed}.")

@@ -462,6 +462,13 @@ def test_predict__writes_curves_and_skips_bad_videos(run: Run, here: Path, data:
     assert (here / "curves" / "a $1$.mp4.frames.png").read_bytes().startswith(b"\x89PNG")
     empty = run("predict", "runs/mine-squeezenet1_0-avg-gru", here / "curves")
     assert (empty.code, "is not a video or a folder with videos" in empty.err) == (1, True)
+    (videos / "below" / ".hidden").mkdir(parents=True)
+    for name in ("below/b.MP4", "below/.hidden/c.mp4"):
+        shutil.copyfile(data / "v2.mp4", videos / name)
+    ended = run("predict", "runs/mine-squeezenet1_0-avg-gru", videos)
+    assert [line.split("  ")[0] for line in ended.out.splitlines()] == [
+        str(videos / name) for name in ("a $1$.mp4", "below/b.MP4")
+    ]
     other = run("predict", "runs/mine-squeezenet1_0-avg-gru", data / "v1.mp4", "--weights", "random:5")
     assert (other.code, "weights_sha256" in other.err) == (1, True)
 
