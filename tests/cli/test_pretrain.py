@@ -11,20 +11,7 @@ from vqafeat.backbones.feature_set import build_extractors
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
 
-SMALL = (
-    "--recipe",
-    "demo",
-    "--short-side",
-    24,
-    "--crop-side",
-    16,
-    "--epochs",
-    2,
-    "--workers",
-    0,
-    "--device",
-    "cpu",
-)
+SMALL = ("--recipe", "demo", "--crop-side", 16, "--epochs", 2, "--workers", 0, "--device", "cpu")
 
 
 def test_pretrain__writes_a_network_that_extract_takes(run: Run, make_set: MakeSet, tmp_path: Path) -> None:
@@ -42,6 +29,8 @@ def test_pretrain__writes_a_network_that_extract_takes(run: Run, make_set: MakeS
         "--out",
         out,
         *SMALL,
+        "--short-side",
+        24,
     )
     ended = run(*command)
     assert ended.code == 0, ended.err
@@ -74,6 +63,8 @@ def test_pretrain__options_replace_values_of_the_recipe(run: Run, make_set: Make
     recipe = json.loads((tmp_path / "a.json").read_text())["recipe"]
     names = ("preparation", "detach_variance", "margin", "weight_decay")
     assert [recipe[name] for name in names] == ["square", False, 0.05, 0.01]
+    unused = run("pretrain", "--backbone", "tiny", *given, *SMALL, *printed, *out, "--short-side", 24)
+    assert (unused.code, "preparation 'square' takes no short_side" in unused.err) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -132,8 +132,12 @@ def test_preparations__enlarge_images_only_for_a_crop(
 ) -> None:
     recipe = PRETRAINING_RECIPES.get("li-released")
     assert (training_size(size, recipe), validation_size(size, recipe)) == (training, validation)
-    square = recipe.overridden({"preparation": "square"})
-    assert training_size(size, square) == validation_size(size, square) == (384, 384)
+    square = recipe.overridden({"preparation": "square", "crop_side": 600})
+    assert training_size(size, square) == validation_size(size, square) == (600, 600)
+    with pytest.raises(
+        ArgumentError, match=r"preparation 'square' takes no short_side; it resizes images to crop_side"
+    ):
+        square.overridden({"short_side": 640})
 
 
 def test_resized__equals_torchvision() -> None:

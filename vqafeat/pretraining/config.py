@@ -48,7 +48,8 @@ class PretrainingRecipe:
     start_std: _NotNegative = 0.0
 
     def __post_init__(self) -> None:
-        for key, most in (("head_epochs", "epochs"), ("crop_side", "short_side")):
+        sides = () if self.preparation == "square" else (("crop_side", "short_side"),)
+        for key, most in (("head_epochs", "epochs"), *sides):
             value, limit = getattr(self, key), getattr(self, most)
             if value > limit:
                 raise ArgumentError(f"{key} is {value}; it has to be at most {most}, which is {limit}.")
@@ -67,7 +68,10 @@ class PretrainingRecipe:
 
     def overridden(self, changes: Mapping[str, Any]) -> "PretrainingRecipe":
         """Return this recipe with some values changed."""
-        return parse(PretrainingRecipe, {**asdict(self), **changes}, f"recipe '{self.name}'", ArgumentError)
+        recipe = parse(PretrainingRecipe, {**asdict(self), **changes}, f"recipe '{self.name}'", ArgumentError)
+        if recipe.preparation == "square" and "short_side" in changes:
+            raise ArgumentError("preparation 'square' takes no short_side; it resizes images to crop_side.")
+        return recipe
 
 
 PRETRAINING_RECIPES: Registry[PretrainingRecipe] = Registry("pre-training recipe")
