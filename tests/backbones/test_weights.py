@@ -145,7 +145,7 @@ def test_load_network__names_the_first_wrong_keys_of_a_file(tmp_path: Path) -> N
         ("empty.pt", ""),
     ):
         (tmp_path / name).write_text(content)
-        with pytest.raises(WeightsError, match=r"needs code|cannot be read"):
+        with pytest.raises(WeightsError, match=r"' is no weights file; give one|cannot be read"):
             read_state_dict(tmp_path / name)
     with pytest.raises(
         WeightsError, match=r"does not exist; name a .pth, .pt or .safetensors file .*random:SEED"

@@ -62,6 +62,8 @@ def test_read_json__reports_unreadable_files(tmp_path: Path) -> None:
     ):
         read_json(tmp_path / "metrics.json")
     (tmp_path / "x.json").write_text("{")
+    with pytest.raises(WeightsError, match=r"/x.json' is no run folder; give the folder that `vqafeat fit`"):
+        read_json(tmp_path / "x.json" / "metrics.json")
     with pytest.raises(WeightsError, match=r"x.json' is damaged \(JSONDecodeError: "):
         read_json(tmp_path / "x.json")
     (tmp_path / "y.json").write_text("[]")

@@ -59,6 +59,10 @@ def read_state_dict(path: Path) -> Mapping[str, Tensor]:
             with torch.serialization.safe_globals(_NUMPY_NUMBERS):
                 saved = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        with path.open("rb") as file:
+            start = file.read(2)
+        if not (convert or start == b"PK" or start[:1] == b"\x80"):  # of a zip file, of a pickle
+            raise WeightsError(f"'{path}' is no weights file; give one saved by torch.save.") from error
         problem = f"weights file '{path}' is a pickle that needs code to load, which could do anything"
         next_step = "save its state dict alone with torch.save(model.state_dict(), FILE) or as .safetensors"
         raise WeightsError(f"{problem} on this machine; {convert or next_step}.") from error

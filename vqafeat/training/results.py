@@ -40,9 +40,10 @@ def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
 def reading(path: Path) -> Iterator[None]:
     """Report a file of a run folder that is missing, or damaged where reading it raises an error."""
     if not path.is_file():
-        if not path.parent.exists():
+        if not path.parent.is_dir():
+            missing = "" if path.parent.exists() else "does not exist and "
             next_step = "give the folder that `vqafeat fit` wrote, such as runs/NAME"
-            raise WeightsError(f"'{path.parent}' does not exist and is no run folder; {next_step}.")
+            raise WeightsError(f"'{path.parent}' {missing}is no run folder; {next_step}.")
         reason = "this is no run folder, or its fit did not finish"
         raise WeightsError(f"'{path}' is missing: {reason}; run `vqafeat fit` again.")
     try:
