@@ -116,7 +116,7 @@ def test_commands__need_no_home_folder_and_no_user(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in ("HOME", "XDG_CACHE_HOME")}
     environment |= {"TMPDIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", f"{lookup}; {start}; {run}"],
+        [sys.executable, "-c", f"{lookup}; {start}; {run}"],
         capture_output=True,
         text=True,
         check=False,
