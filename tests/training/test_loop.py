@@ -216,7 +216,8 @@ def test_train__a_loss_that_is_not_finite_names_step_and_videos() -> None:
 def test_train__refuses_parts_that_do_not_fit() -> None:
     refused = r"the validation part has 2 video\(s\); choosing an epoch by SROCC takes at least 3. "
     helpful = (
-        refused + "Use a larger validation share, as --ratio 40/30/30, or --ratio 80/20 for none, which "
+        refused
+        + "Use more videos, a larger validation share, as --ratio 40/30/30, or --ratio 80/20 for none, which "
     )
     helpful += "keeps the last epoch; --validation-share is that of an official split."
     with pytest.raises(TrainingError, match=helpful):

@@ -294,11 +294,11 @@ def check_parts(split: Split, data: FeatureDataset, recipe: Recipe) -> None:
             problem = (
                 f"the test part{of} has {videos} video(s); its metrics take at least {FEWEST_TO_MEASURE}"
             )
-            raise TrainingError(f"{problem}. Use a larger test share, as --ratio 40/30/30.")
+            raise TrainingError(f"{problem}. Use more videos, or a larger test share, as --ratio 40/30/30.")
         for part in selecting:
             if (videos := len(own[part])) < FEWEST_FOR_SROCC:
                 raise TrainingError(
                     f"the {part} part{of} has {videos} video(s); choosing an epoch by SROCC takes at least "
-                    f"{FEWEST_FOR_SROCC}. Use a larger {part} share, as --ratio 40/30/30, or "
+                    f"{FEWEST_FOR_SROCC}. Use more videos, a larger {part} share, as --ratio 40/30/30, or "
                     f"{_INSTEAD[part]}."
                 )
