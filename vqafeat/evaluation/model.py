@@ -141,6 +141,8 @@ class Model:
         Sampling by rate needs the (time,) presentation times; the name of the file seeds random sampling.
         """
         features = frames.numpy(force=True) if isinstance(frames, torch.Tensor) else np.asarray(frames)
+        if not np.isfinite(features).all():  # stored ones are
+            raise ArgumentError("features of the video have values that are not finite; extract it again.")
         return self.score(features, splits, self.draws(name, len(features), seconds))
 
     def draws(self, name: str, count: int, seconds: Values | None) -> Draws:
@@ -206,8 +208,6 @@ class Model:
     def _checked(self, features: npt.NDArray[Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the frames in float32 and their number, as heads expect them."""
         _, channels = checked_shape(features, "the video")
-        if not np.isfinite(features).all():
-            raise ArgumentError("features of the video have values that are not finite; extract it again.")
         if channels != self.config.channels:
             needs = f"the model needs {self.config.channels} ('{self.config.feature_sets}')"
             next_step = "extract the feature sets on which it was trained"
