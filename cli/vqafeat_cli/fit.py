@@ -132,7 +132,7 @@ def fit(
     from vqafeat_cli.console import fit_progress, print_result
     from vqafeat_cli.stores import local_copies, open_stores
 
-    _refuse_unread(values["protocol"])
+    _refuse_unused(values["protocol"])
     ray = shared.take_cluster(values, {"device": device, "jobs": jobs})
     source = open_stores(store, datasets, any_features)
     known = {item.name for item in fields(vf.FitConfig)}
@@ -161,14 +161,14 @@ def fit(
     print_result(json, run.as_json(), _run_lines(run))
 
 
-def _refuse_unread(protocol: str) -> None:
-    """Refuse options that the protocol does not read."""
+def _refuse_unused(protocol: str) -> None:
+    """Refuse options that have no effect with the protocol."""
     official, source_of = protocol == "official", click.get_current_context().get_parameter_source
     for name in ("ratio",) if official else ("test_part", "validation_share"):
         if source_of(name) is ParameterSource.COMMANDLINE:
-            reader = "all protocols but official" if official else "--protocol official"
-            given = f"--{name.replace('_', '-')}"
-            raise click.UsageError(f"{given} is read by {reader}, but the protocol is '{protocol}'.")
+            problem = f"--{name.replace('_', '-')} has no effect with --protocol {protocol}"
+            other = "" if official else ", or use --protocol official"
+            raise click.UsageError(f"{problem}; leave it out{other}.")
 
 
 def _run_lines(run: "vf.Run") -> Iterator[str]:
@@ -182,5 +182,6 @@ def _run_lines(run: "vf.Run") -> Iterator[str]:
         yield f"  frames: {config.frame_input.words}"
     yield from metrics_lines(run.metrics, config.mapping)
     if run.final is not None:
-        yield f"final head: {run.final.config.split_kind}; the metrics above are an estimate of its own"
+        kind = run.final.config.split_kind
+        yield f"final head: {kind}; the metrics above, of the other heads, estimate how good it is"
     yield f"run folder: {run.path}{' (its splits were finished before)' if run.was_finished else ''}"

@@ -21,7 +21,9 @@ def final(run: Run, here: Path, data: Path) -> Path:
         assert run(*extract).code == 0
         ended = run(*FIT, "--ratio", "60/40", "--final")
         assert ended.code == 0
-        assert f"final head: {KIND}; the metrics above are an estimate of its own" in ended.out
+        assert (
+            f"final head: {KIND}; the metrics above, of the other heads, estimate how good it is" in ended.out
+        )
         kept.mkdir()
         for folder in ("features", "runs"):
             shutil.copytree(folder, kept / folder)
@@ -57,7 +59,7 @@ def test_show__names_the_final_head(run: Run, final: Path) -> None:
     lines = run("show", final).out
     assert f"final head                   {KIND}; in final/" in lines
     own = run("show", final / "final").out
-    assert "none is left to measure it; the metrics of the splits of its run estimate its own" in own
+    assert "none is left to measure it; the metrics of the splits of its run estimate how good it is" in own
     assert f"splits                       1, {KIND}" in own
     rows = json.loads(run("runs", "runs", "--json").out)
     assert [row["run"] for row in rows] == ["runs/x"]

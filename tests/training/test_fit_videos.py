@@ -108,7 +108,7 @@ def test_fit__final_head_has_no_metrics_and_says_so(run: Run, make_store: MakeSt
     assert (run.final.metrics.n, np.isnan(run.final.metrics.srocc.mean)) == ((), True)
     assert run.final.metrics.notes == (
         "this head is trained on all videos, so none is left to measure it; the metrics of the splits of its "
-        "run estimate its own",
+        "run estimate how good it is",
     )
     assert repr(run.final).endswith("1 splits, not measured>")
     store = make_store()

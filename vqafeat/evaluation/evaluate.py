@@ -145,7 +145,7 @@ def _select_tests(
     if not tested:
         raise ArgumentError(
             f"the head of '{model.folder}' is trained on all videos of '{dataset.name}', so none is left to "
-            "measure it; evaluate its run, whose metrics estimate its own, or use another data set."
+            "measure it; evaluate its run, whose metrics estimate how good it is, or use another data set."
         )
     if gone := sorted(tested - set(videos)):
         missing = f"{len(gone)} test videos of the run are not in '{source.path}' (first: {gone[0]})"

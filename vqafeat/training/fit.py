@@ -53,7 +53,7 @@ from vqafeat.training.training_features import TrainingFeatures, write_training_
 
 _NOT_MEASURED = (
     "this head is trained on all videos, so none is left to measure it; the metrics of the splits of its run "
-    "estimate its own"
+    "estimate how good it is"
 )
 
 
