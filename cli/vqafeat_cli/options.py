@@ -133,7 +133,7 @@ labels_option = several("--labels", type=PATH, help=_LABELS)
 
 # resources of an extraction --------------------------------------------------------------------------------
 
-_BATCH = "Frames per batch in fp16 or bf16 on a GPU, else always 1.  [default: as many as fit in --memory]"
+_BATCH = "Frames per batch on a GPU in fp16 or bf16, else 1.  [default: 64, fewer above 960x540]"
 _DECODER = "Video decoder; nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU."
 _MEMORY = "Memory limit, such as 16G.  [default: 4/5 of the free memory]"
 _TIMEOUT = "Seconds without a frame until a video fails."

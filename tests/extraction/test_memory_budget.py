@@ -102,6 +102,24 @@ def test_memory_budget__batch_is_what_fits_and_never_more_than_requested() -> No
     assert MemoryBudget(None, CPU, 0).batch(network, 24, 32, None) == 64
 
 
+@pytest.mark.parametrize(
+    ("feature_set", "width", "height", "frames"),
+    [
+        ("squeezenet1_0", 224, 224, 64),
+        ("squeezenet1_0", 960, 540, 64),
+        ("squeezenet1_0", 1920, 1080, 16),
+        ("squeezenet1_0", 3840, 2160, 4),
+        ("squeezenet1_0@short540", 1920, 1080, 64),
+    ],
+)
+def test_memory_budget__batch_has_fewer_of_larger_frames(
+    feature_set: str, width: int, height: int, frames: int
+) -> None:
+    network, budget = network_of(feature_set), MemoryBudget(1 << 50, CPU, workers=0)
+    assert budget.batch(network, height, width, None) == frames
+    assert budget.batch(network, height, width, 10) == 10
+
+
 def test_memory_budget__no_tensor_of_a_batch_is_too_long_to_index() -> None:
     # 64 channels at half the size: the first map of a ResNet
     largest = 64 * 720 * 1280
