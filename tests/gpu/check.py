@@ -1,6 +1,6 @@
 """Check vqafeat on one GPU: correctness, speed against the bare networks, memory, NVDEC, fitting, commands.
 
-    make gpu-check                          all sections, below ten minutes on one H100
+    make gpu-check                          all sections, seven minutes on one H200
     python tests/gpu/check.py fit nvdec     some sections
     VQAFEAT_DRY=1 python tests/gpu/check.py the same on the processor with tiny inputs, to try the script
 
@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -44,6 +45,7 @@ from vqafeat.extraction.results import NullProgress
 from vqafeat.heads.base import build_head
 from vqafeat.losses.label_scaling import fit_label_scaling
 from vqafeat.splits import Split
+from vqafeat.store import FeatureStore
 from vqafeat.store.features import FeatureDataset
 from vqafeat.system import full_float32
 from vqafeat.training.batching import Batcher
@@ -63,10 +65,10 @@ SECONDS = {
     "machine": 30,
     "networks": 120,
     "steps": 60,
-    "extraction": 240,
+    "extraction": 180,
     "nvdec": 90,
     "fit": 120,
-    "commands": 90,
+    "commands": 150,
 }
 ONE = ["resnet18"] if DRY else ["resnet50"]
 THREE = ["resnet18", "slowfast-fast"] if DRY else ["resnet50", "iqa-resnet50", "slowfast-fast"]
@@ -231,21 +233,32 @@ def dataset(paths: Sequence[Path]) -> Dataset:
     return Dataset("check", "check", "MOS", (1, 5), videos, "check", "0" * 64)
 
 
+def processor_ticks() -> tuple[int, int]:
+    """Return the ticks of all processors since the machine started, and those in which they were idle."""
+    ticks = [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return sum(ticks), ticks[3] + ticks[4]
+
+
 class FrameTimes(NullProgress):
-    """Keeps when frames were decoded."""
+    """Keeps when frames were decoded, and what the processors did until then."""
 
     def __init__(self) -> None:
-        self.events: list[tuple[float, int]] = []
+        self.events: list[tuple[float, int, tuple[int, int]]] = []
 
     def frames(self, count: int) -> None:
-        self.events.append((time.perf_counter(), count))
+        self.events.append((time.perf_counter(), count, processor_ticks()))
 
-    def rate_hz(self) -> float:
-        """Return the frames a second between the first quarter and the last, while all processes decode."""
-        times, counts = zip(*self.events, strict=True)
+    def middle(self) -> tuple[float, float]:
+        """Return the frames a second and the share of the processors that was busy.
+
+        Both are of the time between the first quarter and the last, while all processes decode.
+        """
+        times, counts, ticks = zip(*self.events, strict=True)
         done = np.cumsum(counts)
         first, last = (int(np.searchsorted(done, share * done[-1])) for share in (0.25, 0.75))
-        return float(done[last] - done[first]) / (times[last] - times[first])
+        rate_hz = float(done[last] - done[first]) / (times[last] - times[first])
+        every, idle = (ticks[last][number] - ticks[first][number] for number in range(2))
+        return rate_hz, 1 - idle / max(1, every)
 
 
 @contextmanager
@@ -303,7 +316,7 @@ def decode_rate(pool: DecodePool[int] | DeviceDecodePool[int], jobs: Sequence[De
 
 
 def clips_of(size: str, folder: Path) -> list[Path]:
-    count, frames = (3, 24) if DRY else (80, 240) if size == "540p" else (32, 128)
+    count, frames = (3, 24) if DRY else (80, 240) if size == "540p" else (64, 128)
     return clip_files(folder, size, count, frames)
 
 
@@ -330,10 +343,11 @@ def extract_row(what: str, paths: Sequence[Path], names: Sequence[str], hardware
     peak = 0.0 if DRY else torch.cuda.max_memory_allocated() / 1e9
     parts = {"waits": waits, "takes": takes, "stores": stores}
     shares = ", ".join(f"{part} {sum(times) / seconds:.0%}" for part, times in parts.items())
+    rate_hz, busy = progress.middle()
     row(
         what,
-        f"{progress.rate_hz():.0f} frames/s = {progress.rate_hz() * bare / 1e6:.0%} of bare",
-        f"bare {1e6 / bare:.0f}; {len(summary.failures)} failed; {shares}; "
+        f"{rate_hz:.0f} frames/s = {rate_hz * bare / 1e6:.0%} of bare",
+        f"bare {1e6 / bare:.0f}; {len(summary.failures)} failed; processors busy {busy:.0%}; {shares}; "
         f"peak {peak:.1f} GB, budgeted {budgeted_gb(names, width, height):.1f}",
     )
 
@@ -447,38 +461,74 @@ def image_set(folder: Path, count: int) -> Path:
     return folder / "labels.csv"
 
 
+def run_command(*arguments: object) -> None:
+    """Run one command, and print its exit code and the end of its output."""
+    start, code, printed = time.perf_counter(), 0, io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(printed):
+        try:
+            main_command([str(argument) for argument in arguments])
+        except SystemExit as ended:
+            code = ended.code or 0
+    last = " ".join(printed.getvalue().split()[-24:])
+    seconds = time.perf_counter() - start
+    row(f"vqafeat {arguments[0]}", f"exit code {code}", f"{seconds:.1f} s; … {last}")
+
+
+def store_difference(first: Path, second: Path) -> float:
+    """Return the relative difference of the feature sets of two stores, of the video where it is largest."""
+    stores = [FeatureStore.open(path) for path in (first, second)]
+    differences = []
+    for video in stores[0].complete_videos("resnet18"):
+        rows = [store.read("resnet18", video).values.astype(np.float64) for store in stores]
+        differences.append(np.linalg.norm(rows[1] - rows[0]) / np.linalg.norm(rows[0]))
+    return float(max(differences))
+
+
 def commands() -> None:
-    """Run the commands that use a device, one after another, on generated data."""
+    """Run the commands that use a device, one after another, on generated data.
+
+    Commands for several devices, and Ray's workers where Ray is installed, get the one device twice.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = clip_files(folder, next(iter(SIZES)), 24, 24)
         labels = folder / "videos.csv"
         lines = ["video,mos", *(f"{path.name},{1 + number % 4}" for number, path in enumerate(paths))]
         labels.write_text("\n".join(lines) + "\n")
-        network = ("--weights", "resnet18=random:1", "--device", str(DEVICE))
-        store, run, weights = folder / "stores", folder / "run", folder / "iqa.safetensors"
-        images = f"mine={image_set(folder / 'images', 32)}"
-        for command in (
-            ("extract", "--dataset", labels, "--backbone", "resnet18", "--store", store, *network),
-            ("verify", store / f"{folder.name}.zarr"),
-            ("fit", "--dataset", labels, "--features", "resnet18", "--store", store, "--head", "sub-gru",
-             "--splits", 3, "--epochs", 4, "--out", run, "--device", DEVICE),
-            ("predict", run, paths[0], *network),
-            *(() if DRY else [("predict", run, paths[1], *network, "--decoder", "nvdec")]),
-            ("pretrain", "--backbone", "resnet18", "--images", images, "--weights", "random", "--pairs", 64,
-             "--recipe", "demo", "--short-side", 128, "--crop-side", 96, "--epochs", 2, "--workers", 2,
-             "--out", weights, "--device", DEVICE),
-        ):  # fmt: skip
-            start, printed = time.perf_counter(), io.StringIO()
-            with redirect_stdout(printed), redirect_stderr(printed):
-                try:
-                    main_command([str(argument) for argument in command])
-                except SystemExit as ended:
-                    code = ended.code or 0
-            last = " ".join(printed.getvalue().split()[-24:])
-            row(
-                f"vqafeat {command[0]}", f"exit code {code}", f"{time.perf_counter() - start:.1f} s; … {last}"
-            )
+        network, twice = ("--weights", "resnet18=random:1"), f"{DEVICE},{DEVICE}"
+        extract_one = ("extract", "--dataset", labels, "--backbone", "resnet18", *network)
+        stores = [folder / name for name in ("one", "twice", "ray")]
+        fit_one = (
+            "fit", "--dataset", labels, "--features", "resnet18", "--store", stores[0], "--head", "sub-gru",
+            "--splits", 4, "--epochs", 4,
+        )  # fmt: skip
+        pretrain_one = (
+            "pretrain", "--backbone", "resnet18", "--images", f"mine={image_set(folder / 'images', 32)}",
+            "--weights", "random", "--pairs", 64, "--recipe", "demo", "--short-side", 128, "--crop-side", 96,
+            "--epochs", 2, "--workers", 2,
+        )  # fmt: skip
+        run_command(*extract_one, "--store", stores[0], "--device", DEVICE)
+        run_command("verify", stores[0] / f"{folder.name}.zarr")
+        run_command(*fit_one, "--out", folder / "run", "--device", DEVICE)
+        run_command("predict", folder / "run", paths[0], *network, "--device", DEVICE)
+        if not DRY:
+            decoder = ("--device", DEVICE, "--decoder", "nvdec")
+            run_command("predict", folder / "run", paths[1], *network, *decoder)
+        run_command(*pretrain_one, "--out", folder / "one.safetensors", "--device", DEVICE)
+        run_command(*extract_one, "--store", stores[1], "--device", twice)
+        run_command(*fit_one, "--out", folder / "run2", "--device", twice, "--jobs", 2)
+        precision = "bf16" if DRY else "fp16"
+        run_command(
+            *pretrain_one, "--out", folder / "2.safetensors", "--device", twice, "--precision", precision
+        )
+        if find_spec("ray") is not None:
+            workers = ("--backend", "ray", "--ray-workers", 2, "--cpus-per-worker", 1 if DRY else 4)
+            gpus = () if DRY else ("--gpus-per-worker", 0.5)
+            run_command(*extract_one, "--store", stores[2], *workers, *gpus)
+        for store in stores[1:]:
+            if store.exists():
+                files = [path / f"{folder.name}.zarr" for path in (stores[0], store)]
+                row(f"{store.name}, relative difference of features", f"{store_difference(*files):.1e}")
 
 
 def run_section(name: str, seconds: float) -> list[list[str]]:
