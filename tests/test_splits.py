@@ -1,5 +1,6 @@
 """Splits against the released permutations, recorded test parts and sets made by hand; leaks by hand."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,15 @@ def test_ratio__parses_and_refuses() -> None:
 def test_cuts__equal_the_released_code(count: int, rounding: Rounding, sizes: tuple[int, int, int]) -> None:
     permutations = np.random.default_rng(0).permutation(count)[:, None]
     assert stored_split(permutations, 0, "60/20/20", rounding).sizes == sizes
+
+
+@pytest.mark.parametrize("ratio", ["60/20/20", "80/20", "40/30/30", "70/15/15", "55/15/30", "34/33/33"])
+def test_cuts__int_is_of_the_exact_shares(ratio: str) -> None:
+    train, validation, _ = parse_ratio(ratio)
+    for count in range(4, 400):
+        sizes = stored_split(np.arange(count)[:, None], 0, ratio).sizes
+        first, second = Fraction(train * count, 100), Fraction((train + validation) * count, 100)
+        assert (sizes[0], sizes[0] + sizes[1]) == (int(first), int(second))
 
 
 # --- stored
@@ -218,6 +228,14 @@ def test_official_split__takes_validation_from_training() -> None:
     assert official_split(
         ["train", "validation", "test"], ["a", "b", "c"], seed=0, validation_share=0.5
     ) == Split((0,), (1,), (2,))
+
+
+def test_official_split__rounds_the_exact_share_up() -> None:
+    splits, names = ["train"] * 100 + ["test"] * 3, [f"n{row:03d}" for row in range(103)]
+    for percent in range(1, 97):
+        for count in (25, 50, 100):
+            split = official_split(splits[-count - 3 :], names, 0, validation_share=percent / 100)
+            assert len(split.validation) == -(-percent * count // 100)
 
 
 def test_official_split__refuses_absent_parts() -> None:

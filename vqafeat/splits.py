@@ -6,7 +6,7 @@ then permuted by NumPy's `default_rng(seed)`.
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -67,12 +67,13 @@ def _cuts(count: int, ratio: str, rounding: Rounding) -> tuple[int, int]:
     """Return where training and validation part end among `count` items.
 
     Source: VSFA.py rounds (1 - test - validation)·N and (1 - test)·N up in floating point, so that
-    0.6000000000000001 · 1200 gives 721; MDTVSFA and TCSVT-2022-BVQA take int().
+    0.6000000000000001 · 1200 gives 721; MDTVSFA and TCSVT-2022-BVQA take int(), here of the exact number.
     """
-    rounded: Callable[[float], int] = math.ceil if rounding == "ceil" else int
-    _, validation, test = (share / 100 for share in parse_ratio(ratio))
-    second = rounded((1 - test) * count)
-    return (rounded((1 - test - validation) * count) if validation else second), second
+    train, validation, test = parse_ratio(ratio)
+    if rounding == "int":  # floating point gives the same for 60/20/20, but 3 for 40 % of 10
+        return count * train // 100, count * (train + validation) // 100
+    second = math.ceil((1 - test / 100) * count)
+    return (math.ceil((1 - test / 100 - validation / 100) * count) if validation else second), second
 
 
 def video_split(
@@ -143,7 +144,7 @@ def official_split(
     train, validation = rows["train"], rows.get("validation", [])
     if not validation and validation_share:
         order = sorted(train, key=lambda row: names[row])
-        count = math.ceil(validation_share * len(order))
+        count = math.ceil(round(validation_share * len(order), 9))  # 0.07 · 100 is 7.000000000000001
         items = np.random.default_rng(seed).permutation(len(order))[:count]
         validation = sorted(order[item] for item in items)
         train = sorted(set(train) - set(validation))
@@ -211,10 +212,9 @@ def leakage(splits: Sequence[Split], contents: Sequence[str]) -> dict[str, Any]:
     if leaking := [leak for leak in leaks if leak["seen_contents"]]:
         worst = max(leaking, key=lambda leak: leak["seen_videos"] / leak["test_videos"])
         note = (
-            f"content leaks in {len(leaking)} of {len(leaks)} splits: up to "
-            f"{worst['seen_videos']} of {worst['test_videos']} test videos "
-            f"({worst['seen_contents']} of {worst['test_contents']} contents) were seen in training; new "
-            f"contents may give lower metrics"
+            f"content leaks in {len(leaking)} of {len(leaks)} splits: up to {worst['seen_videos']} of "
+            f"{worst['test_videos']} test videos ({worst['seen_contents']} of {worst['test_contents']} "
+            f"contents) were seen in training; new contents may give lower metrics"
         )
     return {"note": note, "splits": leaks}
 
