@@ -4,12 +4,13 @@ be said.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from math import inf, isnan, nan
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap, kendalltau, pearsonr, spearmanr, ttest_rel, wilcoxon
+from scipy.stats import bootstrap, kendalltau, pearsonr, rankdata, spearmanr, ttest_rel, wilcoxon
 
 from vqafeat import statistics
 from vqafeat.errors import ArgumentError, UnknownNameError
@@ -103,6 +104,16 @@ def test_paired_test__wilcoxon_says_how_small_its_p_can_be() -> None:
     result = paired_test([1, 2, 3, 4.5, 5], [0.9, 1.8, 2.7, 4.1, 5], "wilcoxon")
     assert result.note == "with 4 pair(s) that differ, p is never below 0.125"
     assert result.p >= 0.125
+
+
+def test_paired_test__wilcoxon_is_exact_next_to_zeros() -> None:
+    # by counting the signs of the differing pairs that are at least as uneven as these
+    for differences in ([1, 2, 3, 4], [1, 2, 3, 4, -5, 6, 7], [1, 1, 2, 3, -3, 5]):
+        ranks = rankdata(np.abs(differences))
+        signs = np.array(list(product((-1, 1), repeat=len(ranks))))
+        uneven = np.abs(signs @ ranks) >= abs(np.sign(differences) @ ranks)
+        given = [*differences, *[0] * 16]
+        assert paired_test(given, [0] * len(given), "wilcoxon").p == pytest.approx(uneven.mean())
 
 
 def test_paired_test__refuses_wrong_series() -> None:
