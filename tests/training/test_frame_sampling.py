@@ -5,6 +5,8 @@ nothing else.
 from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import product
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,15 @@ def test_rate__takes_the_nearest_frame_of_an_unsteady_video(rate: float, seed: i
         ticks += 1
     assert len(rows) == ticks
     assert rows == sorted(rows)
+
+
+@pytest.mark.parametrize("count", [2, 3, 8, 18, 43, 48])
+def test_rate__rows_do_not_depend_on_when_the_video_starts(count: int) -> None:
+    for own, rate in product((24, 25, 30, Fraction(30000, 1001)), (10, 20, 50, 60)):
+        starts = (0.0, 0.04, 1 / 3, 1234.567)
+        rows = [rows_of(f"rate-{rate}", count, [start + n / own for n in range(count)]) for start in starts]
+        assert len(rows[0]) == max(ceil((count - Fraction(1, 2)) / own * rate), 1)
+        assert rows == rows[:1] * 4
 
 
 def test_rate__of_the_video_itself_keeps_all_frames_of_rounded_times() -> None:

@@ -21,7 +21,7 @@ from vqafeat.store.features import FeatureDataset, FrameSelector, Index, Seconds
 from vqafeat.store.types import uniform_frames
 from vqafeat.training import ORDERS
 
-# times are sums of rounded numbers: of two frames as near but for this, the earlier one is the nearest
+# times are sums of rounded numbers: smaller gaps are ties, won by the earlier frame, or by the clock's end
 _SECONDS_ALIKE = 1e-6
 _TRAINING, _VALIDATION, _TESTING = range(3)
 _WHOLE_NUMBER = r"([1-9]\d{0,8})"
@@ -102,7 +102,7 @@ def _nearest_rows(video: VideoRows, rate: float) -> Index:
         next_step = "correct the file's time stamps and extract it again"
         raise StoreError(f"{problem} {useless}; {next_step}, or {by_count}")
     end = seconds[-1] - seconds[0] + (np.median(np.diff(seconds)) / 2 if video.count > 1 else 0.0)
-    ticks = seconds[0] + np.arange(max(ceil(end * rate), 1)) / rate
+    ticks = seconds[0] + np.arange(max(ceil((end - _SECONDS_ALIKE) * rate), 1)) / rate
     nearest: Index = np.searchsorted((seconds[1:] + seconds[:-1]) / 2 + _SECONDS_ALIKE, ticks)
     return nearest
 
