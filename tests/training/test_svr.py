@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVR
 
 from tests.helpers.fits import SPLITS, files_of, small_fit
-from tests.helpers.stores import MakeStore, tiny_features, tiny_sequences
+from tests.helpers.stores import MakeStore, identity, tiny_features, tiny_sequences
 from tests.helpers.train_alone import task_of
 from vqafeat.datasets import Dataset, load_dataset
 from vqafeat.errors import ArgumentError, TrainingError, WeightsError
@@ -24,6 +25,7 @@ from vqafeat.evaluation.model import Model
 from vqafeat.extraction.importers import read_matrix
 from vqafeat.heads.base import build_head
 from vqafeat.splits import Split, make_split
+from vqafeat.store import FeatureStore
 from vqafeat.store.features import FeatureDataset
 from vqafeat.training.batching import Batcher
 from vqafeat.training.checkpoint import TrainingResult
@@ -216,6 +218,24 @@ def test_fit__svr_does_not_depend_on_jobs(make_store: MakeStore, tmp_path: Path)
     small_fit(make_store(), tmp_path / "one", **FIT)
     small_fit(make_store(), tmp_path / "two", **FIT, jobs=2)
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+
+
+def test_fit__svr_takes_labels_that_are_all_below_zero(make_store: MakeStore, tmp_path: Path) -> None:
+    shift, store = 10.0, make_store()
+    dataset = store.dataset
+    low, high = dataset.mos_range
+    videos = tuple(replace(one, mos=one.mos - shift) for one in dataset.videos)
+    shifted = replace(dataset, videos=videos, mos_range=(low - shift, high - shift), digest="d2")
+    other = FeatureStore.create(tmp_path / "shifted.zarr", shifted)
+    other.add_feature_set("tiny", identity())
+    for one in videos:
+        other.write_features("tiny", one.name, store.read("tiny", one.name), "")
+    run, below = (small_fit(own, tmp_path / own.path.stem, **FIT) for own in (store, other))
+    for row, moved in zip(run.predictions, below.predictions, strict=True):
+        # libsvm stops where its conditions hold to 1e-3
+        assert moved.prediction + shift == pytest.approx(row.prediction, abs=0.01)
+        assert moved.score + shift == pytest.approx(row.score, abs=0.01)
+    assert evaluate(below, other).summary.srocc == below.metrics.srocc
 
 
 def test_fit__svr_refuses_what_it_does_not_read(make_store: MakeStore, tmp_path: Path) -> None:

@@ -114,8 +114,7 @@ def fit(
     run = _fit_splits(store, config, Path(out), videos, *computing, show, overwrite, reuse)
     if all_videos is not None:
         all_videos, count = all_videos.until_median_of(run.kept_epochs), len(videos.splits)
-        final_out = run.path / FINAL
-        _fit_splits(store, config, final_out, all_videos, *computing, lambda _, record: show(count, record))
+        _fit_splits(store, config, run.path / FINAL, all_videos, *computing, lambda _, row: show(count, row))
     if tensorboard and not (run.path / TENSORBOARD).is_dir():
         again = "fit it again with --overwrite to write them"
         warnings.warn(f"'{run.path}' was finished without event files; {again}.", stacklevel=2)
@@ -194,9 +193,11 @@ def _tasks(store: FeatureReader, config: FitConfig, videos: FitVideos) -> list[S
     scale, numbers, tasks = config.resolved_recipe.label_scaling, store.member_numbers, list[SplitTask]()
     for number, split in enumerate(videos.splits):
         trained = [videos.rows[row] for row in split.train]
-        scalings = fit_label_scaling(scale, names, numbers, mos, trained)
-        seed, epochs = split_seed(config.seed, number), videos.epochs
-        tasks.append(SplitTask(number, split, seed, tuple(scalings), epochs))
+        # the scale only divides the weights of svr, which is fitted to the labels as they are
+        as_is = not is_gradient_based(config.head) and mos[trained].max() <= 0
+        scalings = fit_label_scaling("none" if as_is else scale, names, numbers, mos, trained)
+        seed = split_seed(config.seed, number)
+        tasks.append(SplitTask(number, split, seed, tuple(scalings), videos.epochs))
     return tasks
 
 
@@ -282,8 +283,7 @@ def _notes(videos: FitVideos, leaks: list[str], loss: str, select: str) -> list[
         "the labels' scale"
     )
     about_tests = [*leaks, SELECTIONS[select]] if videos.splits[0].test else [_NOT_MEASURED]
-    notes = (skipped, *about_tests, "" if on_label_scale(loss) else open_scale)
-    return [note for note in notes if note]
+    return [note for note in (skipped, *about_tests, "" if on_label_scale(loss) else open_scale) if note]
 
 
 def _predictions(videos: FitVideos, number: int, result: SplitResult) -> list[Prediction]:
