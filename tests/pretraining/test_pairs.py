@@ -108,6 +108,12 @@ def test_draw_pairs__refuses_too_small_sets_by_name(make_set: MakeSet) -> None:
     assert (without.validation, len(without.rows)) == ((), 1)
 
 
+def test_draw_pairs__leaves_a_tenth_of_ten_contents_for_training() -> None:
+    # (1 - 0.9) * 10 is 0.9999999999999998
+    (own,) = draw_pairs([image_set([f"scene {row // 2}" for row in range(20)])], {}, 90, 0)
+    assert (len(own.training), len(own.validation)) == (2, 18)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -112,7 +112,7 @@ def _divide(image_set: ImageSet, percent: int, seed: int) -> tuple[tuple[int, ..
     if percent == 0:
         return tuple(range(len(contents))), ()
     different = len(set(contents))
-    if int((1 - percent / 100) * different) < 1:
+    if different * (100 - percent) // 100 < 1:
         left = f"and with {percent} percent for validation none is left for training"
         raise _too_small(image_set, f"{different} content(s) in {len(contents)} image(s), {left}")
     split = content_split(contents, seed, f"{100 - percent}/{percent}")
