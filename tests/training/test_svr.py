@@ -173,6 +173,11 @@ def test_train_svr__reports_what_cannot_be_fitted() -> None:
         TrainingError, match=r"the features of 1 video\(s\) hold NaN or infinity \(first: clip,3.mp4\)"
     ):
         trained(sequences, Split((0, 1, 2, 3), (), (4, 5)))
+    narrow = tiny_sequences(10)
+    narrow.mos[:] = 1 + narrow.mos / 64  # within a tube of 0.1 around one score
+    with pytest.raises(TrainingError, match=r"a smaller --option epsilon \(0.1, in the labels' unit\)"):
+        trained(narrow, Split((0, 1, 2, 3), (4, 5, 6), (8, 9)))
+    assert trained(narrow, Split((0, 1, 2, 3), (4, 5, 6), (8, 9)), epsilon=0.001).weights
     for values in sequences.features:
         values[:] = 1
     with pytest.raises(

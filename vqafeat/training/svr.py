@@ -111,8 +111,8 @@ def grid_search(distances: Values, labels: Values, folds: Sequence[Fold], epsilo
     if np.isnan(sroccs).all():
         raise TrainingError(
             f"no C and gamma of the grid ranks the {len(scored)} videos that they are chosen on: their "
-            "scores or labels are all the same; use more videos, or look at the features with `vqafeat "
-            "verify`."
+            f"scores or labels are all the same; use a smaller --option epsilon ({epsilon:g}, in the labels' "
+            "unit) or more videos, or look at the features with `vqafeat verify`."
         )
     at_c, at_gamma = np.unravel_index(np.nanargmax(sroccs), sroccs.shape)
     return Choice(C_VALUES[at_c], GAMMA_VALUES[at_gamma], float(sroccs[at_c, at_gamma]))
