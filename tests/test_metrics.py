@@ -1,6 +1,7 @@
 """The metrics against Li et al.'s recorded predictions, SciPy, and the logistic's own equation."""
 
 import math
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,18 @@ def test_evaluate_predictions__correlations_equal_scipy_with_ties() -> None:
     assert result.plcc == pytest.approx(stats.pearsonr(scores, labels).statistic, abs=1e-12)
     assert result.rmse == pytest.approx(np.sqrt(np.mean((scores - labels) ** 2)), abs=1e-12)
     assert (result.n, result.note) == (90, "")
+
+
+def test_evaluate_predictions__equal_srocc_of_other_orders_are_one_number() -> None:
+    # the epoch and the point of a grid with the highest one are the first of several, whatever the rounding
+    sroccs: dict[int, set[float]] = {}
+    for order in permutations(range(6)):
+        distance = sum((rank - label) ** 2 for label, rank in enumerate(order))
+        sroccs.setdefault(distance, set()).add(evaluate_predictions(order, range(6), "none").srocc)
+    assert len(sroccs) == 36
+    for distance, values in sroccs.items():
+        assert len(values) == 1
+        assert values.pop() == pytest.approx(1 - 6 * distance / (6 * 35), abs=1e-15)
 
 
 @pytest.mark.parametrize(

@@ -245,8 +245,8 @@ def _is_constant(values: Values) -> bool:
 def _pearson(first: Values, second: Values) -> float:
     if _is_constant(first) or _is_constant(second):
         return math.nan
-    a, b = (centred / np.linalg.norm(centred) for centred in (first - first.mean(), second - second.mean()))
-    return float(np.clip(a @ b, -1.0, 1.0))
+    a, b = first - first.mean(), second - second.mean()  # exact of ranks, so that equal SROCC are one number
+    return float(np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1.0, 1.0))
 
 
 def _rmse(first: Values, second: Values) -> float:
