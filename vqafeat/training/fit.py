@@ -220,6 +220,14 @@ def _run_config(
         TrainingDataset(one.name, one.digest, one.score_name, one.mos_range, own)
         for one, own in zip(store.datasets, scalings, strict=True)
     )
+    # a head or loss of a plug-in whose code has changed gives another run
+    losses = loss_parts(config.resolved_recipe.loss) if is_gradient_based(config.head) else ()
+    entries: list[tuple[Registry[Any], str]] = [(HEADS, config.head), *((LOSSES, part) for part in losses)]
+    sources = {
+        f"source of the {registry.kind} {name}": source
+        for registry, name in entries
+        if (source := registry.plugin_source(name))
+    }
     return RunConfig(
         head=config.head,
         options=dict(config.options),
@@ -232,27 +240,22 @@ def _run_config(
         split_kind=videos.words,
         mapping=config.mapping,
         origin="vqafeat fit",
-        versions={**software_versions(), **_plugin_sources(config)},
+        versions={**software_versions(), **sources},
         frame_input=config.frame_input,
         splits_digest=sha256(json_text(videos.named_splits()).encode()).hexdigest(),
     )
 
 
-def _plugin_sources(config: FitConfig) -> dict[str, str]:
-    """Return the digests of the plug-ins that a fit uses: a head whose code has changed gives another run."""
-    losses = loss_parts(config.resolved_recipe.loss) if is_gradient_based(config.head) else ()
-    entries: list[tuple[Registry[Any], str]] = [(HEADS, config.head), *((LOSSES, part) for part in losses)]
-    return {
-        f"source of the {registry.kind} {name}": source
-        for registry, name in entries
-        if (source := registry.plugin_source(name))
-    }
-
-
 def _write_results(run: Run, videos: FitVideos, leaks: list[str], results: Sequence[SplitResult]) -> None:
     """Write predictions, calibration, curve and metrics.json, which marks the run as finished."""
     config = run.config
-    rows = [row for number, result in enumerate(results) for row in _predictions(videos, number, result)]
+    data = videos.data
+    rows = [
+        Prediction(number, part, data.names[row], data.contents[row], float(data.mos[row]), score)
+        for number, (split, result) in enumerate(zip(videos.splits, results, strict=True))
+        for part in PARTS
+        for row, score in zip(getattr(split, part), result.scores[part], strict=True)
+    ]
     calibrations = fit_calibrations(rows, config)
     predictions = with_scores(rows, config, calibrations)
     # a head without epochs has no recipe: it selects on validation and scores on the labels' scale
@@ -284,12 +287,3 @@ def _notes(videos: FitVideos, leaks: list[str], loss: str, select: str) -> list[
     )
     about_tests = [*leaks, SELECTIONS[select]] if videos.splits[0].test else [_NOT_MEASURED]
     return [note for note in (skipped, *about_tests, "" if on_label_scale(loss) else open_scale) if note]
-
-
-def _predictions(videos: FitVideos, number: int, result: SplitResult) -> list[Prediction]:
-    data, split = videos.data, videos.splits[number]
-    return [
-        Prediction(number, part, data.names[row], data.contents[row], float(data.mos[row]), score)
-        for part in PARTS
-        for row, score in zip(getattr(split, part), result.scores[part], strict=True)
-    ]

@@ -161,7 +161,7 @@ class Recipe:
         return videos - left or videos
 
     def overridden(self, changes: Mapping[str, Any]) -> "Recipe":
-        """Return this recipe with some values changed; names of version 1 work too."""
+        """Return this recipe with some other values, which have to be read; names of version 1 work too."""
         changes = {FORMER_NAMES.get(key, key): value for key, value in changes.items()}
         own = {item.name: getattr(self, item.name) for item in fields(self)}
         for key, value in changes.items():
@@ -173,22 +173,19 @@ class Recipe:
                 usual = f"of type {kind.__name__}, such as {own[key]!r} in the recipe '{self.name}'"
                 raise ArgumentError(f"{key} is {value!r}; it has to be {usual}.")
         changed = replace(self, **changes)
-        changed._refuse_unread(changes)
-        return changed
-
-    def _refuse_unread(self, changes: Mapping[str, Any]) -> None:
-        """Refuse a change of a value that neither the loss nor the schedule reads."""
         readers = {name: set(options_read_by(name)) for name in LOSSES}
         readers |= {name: set(keyword_options(schedule)) for name, schedule in SCHEDULES.items()}
         readers["losses joined by +"] = {"loss_weight"}
-        read = {*options_read_by(self.loss), *keyword_options(SCHEDULES[self.schedule])}
+        read = {*options_read_by(changed.loss), *keyword_options(SCHEDULES[changed.schedule])}
         for key, value in changes.items():
             able = [name for name, options in readers.items() if key in options]
             if able and key not in read:
                 raise ArgumentError(
-                    f"{key} is {value!r}, but the loss '{self.loss}' with the schedule '{self.schedule}' "
-                    f"does not read it; leave it out, or use one that does: {', '.join(able)}."
+                    f"{key} is {value!r}, but the loss '{changed.loss}' with the schedule "
+                    f"'{changed.schedule}' does not read it; leave it out, or use one that does: "
+                    f"{', '.join(able)}."
                 )
+        return changed
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON stores them, under the names of version 1, without the head's options."""

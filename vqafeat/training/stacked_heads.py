@@ -110,15 +110,14 @@ def _encoder_states(heads: Sequence[TransformerHead], reduced: Tensor, lengths: 
     return states.view(number, batch, time, width).transpose(1, 2)
 
 
-def _recurrent_states(heads: Sequence[AvgGRU], reduced: Tensor, lengths: Tensor) -> Tensor:
-    return stacked_states([head.recurrence for head in heads], reduced)
-
-
 # head → what gives the (K, time, batch, width) input of the last layers, by the heads, the
 # (K, time, batch, reduced) frames and the (K · batch,) lengths; subclasses may compute something else
 _STATES: dict[type[Head], Callable[[Sequence[Any], Tensor, Tensor], Tensor]] = {
     NoTime: lambda heads, reduced, lengths: reduced,
-    **dict.fromkeys((AvgGRU, SubGRU, SubLSTM), _recurrent_states),
+    **dict.fromkeys(
+        (AvgGRU, SubGRU, SubLSTM),
+        lambda heads, reduced, lengths: stacked_states([head.recurrence for head in heads], reduced),
+    ),
     TransformerHead: _encoder_states,
 }
 
