@@ -12,6 +12,7 @@ from typing import Any
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.splits import PARTS
 from vqafeat.store.types import FeatureSetIdentity
+from vqafeat.training import results
 from vqafeat.training.joint_store import dataset_number
 from vqafeat.training.predictions import (
     Calibrations,
@@ -23,22 +24,6 @@ from vqafeat.training.predictions import (
     with_scores,
 )
 from vqafeat.training.recipes import FORMER_NAMES
-from vqafeat.training.results import (
-    CALIBRATION,
-    CONFIG,
-    FINAL,
-    METRICS,
-    PLAIN_MEASURES,
-    PREDICTIONS,
-    SPLITS,
-    STATE,
-    TENSORBOARD,
-    TRAINING_FEATURES,
-    WEIGHTS,
-    MetricsSummary,
-    read_json,
-    reading,
-)
 from vqafeat.training.run_config import RunConfig
 
 _LONGEST_SETTINGS = 60  # characters of a folder's name
@@ -58,8 +43,8 @@ class Run:
         self, path: "str | Path | Run", config: RunConfig | None = None, was_finished: bool = False
     ) -> None:
         self.path, self.was_finished = Path(path), was_finished
-        where = self.path / CONFIG
-        self.config = config or RunConfig.from_dict(read_json(where), f"'{where}'")
+        where = self.path / results.CONFIG
+        self.config = config or RunConfig.from_dict(results.read_json(where), f"'{where}'")
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -82,12 +67,17 @@ class Run:
             raise ArgumentError(f"'{out}' is a file; name a folder for the run with --out.")
         if reuse:
             out = _reusable(out, config)
-        _refuse_foreign(out)
+        if out.is_dir() and any(out.iterdir()) and not (out / results.CONFIG).is_file():
+            raise ArgumentError(f"'{out}' holds files that are not of a run; name another folder with --out.")
         if overwrite:
-            _clear(out)
+            # what would be taken for part of a run; its mark of completeness first
+            for name in (results.METRICS, results.CALIBRATION, results.TRAINING_FEATURES):
+                (out / name).unlink(missing_ok=True)
+            for folder in (results.WEIGHTS, results.STATE, results.TENSORBOARD, results.FINAL):
+                shutil.rmtree(out / folder, ignore_errors=True)
             return cls(out, config)
-        same_run, finished = _digest(out) == config.digest, (out / METRICS).is_file()
-        if (out / CONFIG).is_file() and not same_run:
+        same_run, finished = _digest(out) == config.digest, (out / results.METRICS).is_file()
+        if (out / results.CONFIG).is_file() and not same_run:
             state = "a finished run" if finished else "an unfinished run"
             raise ArgumentError(
                 f"'{out}' holds {state} of another configuration; name another folder with --out, or replace "
@@ -98,27 +88,27 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether metrics.json, which is written last, exists."""
-        return (self.path / METRICS).is_file()
+        return (self.path / results.METRICS).is_file()
 
     @property
     def final(self) -> "Run | None":
         """The run of the final head, trained on all videos; None if there is none."""
-        path = self.path / FINAL
-        return Run(path) if (path / CONFIG).is_file() else None
+        path = self.path / results.FINAL
+        return Run(path) if (path / results.CONFIG).is_file() else None
 
     @property
     def kept_epochs(self) -> tuple[int, ...]:
         """The epoch that each split kept, counted from 1; 0 where the head is not trained in epochs."""
-        return tuple(read_json(self.path / METRICS).get("kept_epochs", ()))
+        return tuple(results.read_json(self.path / results.METRICS).get("kept_epochs", ()))
 
     @cached_property
-    def metrics(self) -> MetricsSummary:
+    def metrics(self) -> results.MetricsSummary:
         """Metrics of the test parts; those that an earlier version did not write follow from predictions."""
-        values, config = read_json(self.path / METRICS), self.config
-        with reading(self.path / METRICS):
-            summary = MetricsSummary.from_dict(values)
-        complete = not summary.n or all(name in values for name in PLAIN_MEASURES)
-        if complete or not (self.path / PREDICTIONS).is_file():
+        values, config = results.read_json(self.path / results.METRICS), self.config
+        with results.reading(self.path / results.METRICS):
+            summary = results.MetricsSummary.from_dict(values)
+        complete = not summary.n or all(name in values for name in results.PLAIN_MEASURES)
+        if complete or not (self.path / results.PREDICTIONS).is_file():
             return summary
         if not all(isfinite(row.prediction) for row in self.predictions if row.part == "test"):
             return summary
@@ -135,14 +125,14 @@ class Run:
     def calibrations(self) -> Calibrations | None:
         """The calibration of each data set and split, fitted if none is stored; None for an imported head."""
         stored = read_calibrations(self.path, self.config)
-        if stored is not None or not (self.path / PREDICTIONS).is_file():
+        if stored is not None or not (self.path / results.PREDICTIONS).is_file():
             return stored
         return fit_calibrations(read_rows(self.path), self.config)
 
     @cached_property
     def splits(self) -> list[dict[str, list[str]]]:
         """The names of the videos in each part, one mapping for each split."""
-        splits: list[dict[str, list[str]]] = read_json(self.path / SPLITS)["splits"]
+        splits: list[dict[str, list[str]]] = results.read_json(self.path / results.SPLITS)["splits"]
         return splits
 
     @property
@@ -165,16 +155,17 @@ class Run:
         ]
         if missing := [key for key in named if key not in rows]:
             number, part, video = missing[0]
+            first = f"first: {video}, {part} part of split {number}"
             raise WeightsError(
-                f"'{self.path / PREDICTIONS}' lacks {len(missing)} of {len(named)} scores that '{SPLITS}' "
-                f"names (first: {video}, {part} part of split {number}); run `vqafeat fit` again."
+                f"'{self.path / results.PREDICTIONS}' lacks {len(missing)} of {len(named)} scores that "
+                f"'{results.SPLITS}' names ({first}); run `vqafeat fit` again."
             )
         return rows
 
     def check_finished(self) -> "Run":
         """Return this run; refuse an unfinished one, and one without predictions of test videos."""
-        read_json(self.path / METRICS)
-        if not any(split["test"] for split in self.splits) or not (self.path / PREDICTIONS).is_file():
+        results.read_json(self.path / results.METRICS)
+        if not any(split["test"] for split in self.splits) or not (self.path / results.PREDICTIONS).is_file():
             raise WeightsError(
                 f"'{self.path}' has no test predictions, as an imported or a final head; give runs of "
                 "`vqafeat fit`."
@@ -185,7 +176,7 @@ class Run:
     def as_json(self) -> dict[str, Any]:
         """Return what `--json` prints of the run; without a finished fit, its metrics are null."""
         config, measured = self.config, self.finished and bool(self.metrics.n)
-        metrics = self.metrics if measured else MetricsSummary.of(())
+        metrics = self.metrics if measured else results.MetricsSummary.of(())
         return {
             "run": str(self.path),
             "head": config.head,
@@ -228,10 +219,10 @@ class Run:
 
 def _reusable(out: Path, config: RunConfig) -> Path:
     """Return the folder of this run, finished or not, at `out` or next to it, or else a free one."""
-    candidates = [out, *sorted(path.parent for path in out.parent.glob(f"*/{CONFIG}"))]
+    candidates = [out, *sorted(path.parent for path in out.parent.glob(f"*/{results.CONFIG}"))]
     same = [path for path in candidates if _digest(path) == config.digest]
     if same:
-        return next((path for path in same if (path / METRICS).is_file()), same[0])
+        return next((path for path in same if (path / results.METRICS).is_file()), same[0])
     is_taken = out.is_dir() and any(out.iterdir())
     return _name_by_settings(out, config) if is_taken else out
 
@@ -267,19 +258,6 @@ def _digest(folder: Path) -> str | None:
         return Run(folder).config.digest
     except WeightsError:
         return None
-
-
-def _refuse_foreign(out: Path) -> None:
-    if out.is_dir() and any(out.iterdir()) and not (out / CONFIG).is_file():
-        raise ArgumentError(f"'{out}' holds files that are not of a run; name another folder with --out.")
-
-
-def _clear(out: Path) -> None:
-    """Remove what would be taken for part of a run; its mark of completeness first."""
-    for name in (METRICS, CALIBRATION, TRAINING_FEATURES):
-        (out / name).unlink(missing_ok=True)
-    for folder in (WEIGHTS, STATE, TENSORBOARD, FINAL):
-        shutil.rmtree(out / folder, ignore_errors=True)
 
 
 def check_same(one: Run, two: Run, parts: Sequence[str] = PARTS, verb: str = "compare") -> None:
