@@ -15,18 +15,10 @@ from vqafeat.io import duplicates
 from vqafeat.metrics import evaluate_predictions, map_predictions
 from vqafeat.splits import leak_notes
 from vqafeat.statistics import Comparison, Interval, PairedSplit, Values, bootstrap_paired_difference, compare
+from vqafeat.training import results
 from vqafeat.training.config import SELECTIONS
 from vqafeat.training.joint_store import dataset_number
 from vqafeat.training.predictions import Prediction, summarise
-from vqafeat.training.results import (
-    EVERY_MEASURE,
-    METRICS,
-    PREDICTIONS,
-    SPLITS,
-    MetricsSummary,
-    Summary,
-    read_json,
-)
 from vqafeat.training.run import Run, check_same
 
 _AFTER_A_MAPPING = ("plcc", "rmse")
@@ -58,7 +50,7 @@ class ComparedRuns:
     measure: str
     test: str
     tested_videos: Mapping[str, int]
-    summaries: Mapping[str, MetricsSummary]
+    summaries: Mapping[str, results.MetricsSummary]
     pairs: tuple[ComparedPair, ...]
 
     @property
@@ -67,7 +59,7 @@ class ComparedRuns:
         return sum(self.tested_videos.values())
 
     @property
-    def runs(self) -> dict[str, Summary]:
+    def runs(self) -> dict[str, results.Summary]:
         """Name of a run → the measure over the splits."""
         return {name: getattr(summary, self.measure) for name, summary in self.summaries.items()}
 
@@ -123,8 +115,10 @@ def compare_runs(
         test: t or wilcoxon.
         baseline: the run that each other one is compared with; without it, all pairs are compared.
     """
-    if measure not in EVERY_MEASURE:
-        raise ArgumentError(f"measure is '{measure}'; it has to be one of {', '.join(EVERY_MEASURE)}.")
+    if measure not in results.EVERY_MEASURE:
+        raise ArgumentError(
+            f"measure is '{measure}'; it has to be one of {', '.join(results.EVERY_MEASURE)}."
+        )
     if isinstance(runs, str):
         raise ArgumentError(f"runs is the text '{runs}'; give a list of runs or of their folders.")
     base = None if baseline is None else Path(baseline)
@@ -182,12 +176,12 @@ def _check_same_mapping(one: Run, two: Run, measure: str) -> None:
         )
 
 
-def _summary(run: Run, measure: str) -> MetricsSummary:
+def _summary(run: Run, measure: str) -> results.MetricsSummary:
     """Return the metrics of a run; refuse them where the measure lacks values."""
     summary = run.metrics
     if len(getattr(summary, measure).values) != len(run.splits):
         missing = f"no values of '{measure}' for the {len(run.splits)} splits of the run"
-        raise WeightsError(f"'{run.path / METRICS}' has {missing}; run `vqafeat fit` again.")
+        raise WeightsError(f"'{run.path / results.METRICS}' has {missing}; run `vqafeat fit` again.")
     return summary
 
 
@@ -200,7 +194,7 @@ def _test_parts(
         rows = [run.held_out[number, "test", video] for video in sorted(split["test"])]
         if missing := [row.video for row in rows if not isfinite(getattr(row, field))]:
             row = f"no score of '{missing[0]}', split {number}"
-            raise WeightsError(f"'{run.path / PREDICTIONS}' has {row}; run `vqafeat fit` again.")
+            raise WeightsError(f"'{run.path / results.PREDICTIONS}' has {row}; run `vqafeat fit` again.")
         values, mos = np.array([(getattr(row, field), row.mos) for row in rows]).T
         groups = np.array([dataset_number(row.video, run.config.dataset_names) for row in rows])
         if measure in _AFTER_A_MAPPING:
@@ -218,8 +212,8 @@ def _interval(splits: Sequence[PairedSplit], measure: str, resamples: int, diffe
     interval = bootstrap_paired_difference(splits, kind, confidence=_CONFIDENCE, resamples=resamples)
     own, notes = interval.difference, [interval.note] if interval.note else []
     if not np.isclose(difference, own, _SAME, _SAME, equal_nan=True):
-        other = f"but {own:.6g} in {PREDICTIONS}, from which the interval is computed"
-        notes.append(f"the difference is {difference:.6g} in {METRICS}, {other}")
+        other = f"but {own:.6g} in {results.PREDICTIONS}, from which the interval is computed"
+        notes.append(f"the difference is {difference:.6g} in {results.METRICS}, {other}")
     return replace(interval, measure=measure, difference=difference, note="; ".join(notes))
 
 
@@ -236,7 +230,7 @@ class Ensemble:
 
     kappas: tuple[float, ...]  # one for each split
     selection: str  # how they were selected, in words
-    summary: MetricsSummary
+    summary: results.MetricsSummary
     mapping: str
     predictions: tuple[Prediction, ...]
     tested_videos: Mapping[str, int]  # data set → how many of its videos are in a test part
@@ -298,7 +292,7 @@ def _best_kappa(one: Run, two: Run, number: int) -> float:
 
 def _ensemble_notes(one: Run, two: Run) -> list[str]:
     """Return what the notes of both runs say about their common test parts."""
-    leak = read_json(one.path / SPLITS).get("leak", {})
+    leak = results.read_json(one.path / results.SPLITS).get("leak", {})
     selections = {SELECTIONS[run.config.recipe.get("select", "validation")] for run in (one, two)}
     return [*leak_notes(leak), *filter(None, selections)]
 

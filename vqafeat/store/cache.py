@@ -12,16 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from vqafeat import remote
 from vqafeat.errors import ArgumentError, StoreError
-from vqafeat.remote import (
-    ChangedError,
-    RemoteFile,
-    StorePath,
-    listed_files,
-    remove_tree,
-    translate_cache_errors,
-    translate_network_errors,
-)
 from vqafeat.store.layout import PlainLayout
 from vqafeat.store.lock import try_lock
 from vqafeat.store.store import FeatureStore
@@ -135,17 +127,20 @@ def _copy(store: FeatureStore, required: Required, path: Path) -> None:
     The root's metadata are written last, so that a partial copy cannot be opened.
     """
     objects = _objects(store, required)
-    with translate_network_errors(store.path), ThreadPoolExecutor(_CONCURRENT_DOWNLOADS, "copying") as pool:
+    with (
+        remote.translate_network_errors(store.path),
+        ThreadPoolExecutor(_CONCURRENT_DOWNLOADS, "copying") as pool,
+    ):
         list(pool.map(_fetch, objects.values(), [path / name for name in objects]))
         features, root = _metadata(store.path / "features"), _metadata(store.path)
     _leave_out(root, required)
-    with translate_cache_errors(path):
+    with remote.translate_cache_errors(path):
         (path / "features" / _METADATA).write_text(json.dumps(features))
         (path / _METADATA).write_text(json.dumps(root))
     _check(store, path, required)
 
 
-def _objects(store: FeatureStore, required: Required) -> dict[str, RemoteFile]:
+def _objects(store: FeatureStore, required: Required) -> dict[str, remote.RemoteFile]:
     """Return the objects to copy: of a plain store, whose videos have their own, those of required videos."""
     assert not isinstance(store.path, Path)
     whole = not isinstance(store.layout, PlainLayout)
@@ -153,29 +148,29 @@ def _objects(store: FeatureStore, required: Required) -> dict[str, RemoteFile]:
         f"features/{store_key(name)}": {store_key(video.video) for video in videos}
         for name, videos in required.items()
     }
-    objects = {f"labels/{name}": file for name, file in listed_files(store.path / "labels").items()}
+    objects = {f"labels/{name}": file for name, file in remote.listed_files(store.path / "labels").items()}
     for group, videos in {**groups, "frames": set().union(*groups.values())}.items():
         kept = {*videos, _METADATA}
-        for name, file in listed_files(store.path / group).items():
+        for name, file in remote.listed_files(store.path / group).items():
             if whole or name.split("/")[0] in kept:
                 objects[f"{group}/{name}"] = file
     return objects
 
 
-def _fetch(file: RemoteFile, target: Path) -> None:
+def _fetch(file: remote.RemoteFile, target: Path) -> None:
     if file.is_copied_to(target):
         return  # by a stopped process
-    with translate_cache_errors(target.parent):
+    with remote.translate_cache_errors(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.partial")
     try:
         file.fetch(partial)
-    except (FileNotFoundError, ChangedError) as error:
+    except (FileNotFoundError, remote.ChangedError) as error:
         raise StoreError(f"'{file}' changed while it was copied ({error}); run the command again.") from error
     partial.rename(target)
 
 
-def _metadata(node: StorePath) -> dict[str, Any]:
+def _metadata(node: remote.StorePath) -> dict[str, Any]:
     if not (metadata := read_node(node)):
         raise StoreError(f"'{node / _METADATA}' is missing or came damaged; run the same command again.")
     return metadata
@@ -225,7 +220,7 @@ def _discard_on_error(store: FeatureStore, path: Path, *parts: str) -> Iterator[
     except (StoreError, ValueError, KeyError, OSError, RuntimeError) as error:
         for part in (path / _METADATA, *(path / part for part in parts)):
             if part.is_dir():
-                remove_tree(part)
+                remote.remove_tree(part)
             else:
                 part.unlink(missing_ok=True)
         problem = f"'{store.path}' came damaged or was changed while it was copied ({error})"

@@ -28,15 +28,8 @@ from vqafeat.io import unescape_formula, write_csv, write_json
 from vqafeat.losses.base import on_label_scale
 from vqafeat.metrics import Metrics, evaluate_predictions
 from vqafeat.schema import parse
+from vqafeat.training import results
 from vqafeat.training.joint_store import dataset_number, strip_dataset_prefix
-from vqafeat.training.results import (
-    CALIBRATION,
-    PREDICTIONS,
-    MetricsSummary,
-    numbered_notes,
-    read_json,
-    reading,
-)
 from vqafeat.training.run_config import RunConfig
 
 FEWEST_TO_MEASURE = 2
@@ -136,23 +129,23 @@ def calibration_words(calibrations: Sequence[Calibration]) -> str:
 def calibration_notes(config: RunConfig, calibrations: Calibrations) -> list[str]:
     """Return the notes of a run's calibrations, each once and with its splits."""
     prefixes = [f"{one.name}: " if len(config.datasets) > 1 else "" for one in config.datasets]
-    notes = [numbered_notes([item.note for item in own]) for own in calibrations]
+    notes = [results.numbered_notes([item.note for item in own]) for own in calibrations]
     return [f"{prefix}{note}" for prefix, own in zip(prefixes, notes, strict=False) for note in own]
 
 
 def write_calibrations(folder: Path, config: RunConfig, calibrations: Calibrations) -> None:
     """Write calibration.json of a run folder."""
     named = zip(config.datasets, calibrations, strict=True)
-    write_json(folder / CALIBRATION, {one.name: [asdict(item) for item in own] for one, own in named})
+    write_json(folder / results.CALIBRATION, {one.name: [asdict(item) for item in own] for one, own in named})
 
 
 def read_calibrations(folder: Path, config: RunConfig) -> Calibrations | None:
     """Return what calibration.json of a run folder holds, or None where there is no such file."""
-    path = folder / CALIBRATION
+    path = folder / results.CALIBRATION
     if not path.is_file():
         return None
     damaged = f"'{path}' is damaged, run `vqafeat fit` again"
-    values = parse(dict[str, tuple[Calibration, ...]], read_json(path), damaged, WeightsError)
+    values = parse(dict[str, tuple[Calibration, ...]], results.read_json(path), damaged, WeightsError)
     if any(len(values.get(name, ())) != config.splits for name in config.dataset_names):
         names = ", ".join(config.dataset_names)
         raise WeightsError(f"{damaged}: it needs {config.splits} calibration(s) of each of {names}.")
@@ -175,13 +168,13 @@ class Prediction:
 def write_predictions(folder: Path, predictions: Sequence[Prediction]) -> None:
     """Write the table of a run folder."""
     columns = [item.name for item in fields(Prediction)]
-    write_csv(folder / PREDICTIONS, columns, [tuple(vars(row).values()) for row in predictions])
+    write_csv(folder / results.PREDICTIONS, columns, [tuple(vars(row).values()) for row in predictions])
 
 
 def read_rows(folder: Path) -> list[Prediction]:
     """Return the table of a run folder without calibrated scores."""
-    path = folder / PREDICTIONS
-    with reading(path), path.open(newline="", encoding="utf-8") as file:
+    path = folder / results.PREDICTIONS
+    with results.reading(path), path.open(newline="", encoding="utf-8") as file:
         return [
             Prediction(
                 int(row["split"]),
@@ -232,7 +225,7 @@ def summarise(
     notes: Sequence[str],
     datasets: Sequence[str] = ("",),
     fewest: int = FEWEST_TO_MEASURE,
-) -> MetricsSummary:
+) -> results.MetricsSummary:
     """Return the metrics of the test parts, one value a split; of several data sets, their weighted mean.
 
     A split with fewer than `fewest` test videos has NaN.
@@ -242,12 +235,12 @@ def summarise(
         return _measured(tested, splits, mapping, notes, fewest)
     rows = {name: [row for row in tested if strip_dataset_prefix([row.video], name)] for name in datasets}
     summaries = {name: _measured(own, splits, mapping, (), fewest) for name, own in rows.items()}
-    return MetricsSummary.weighted(summaries, notes)
+    return results.MetricsSummary.weighted(summaries, notes)
 
 
 def _measured(
     tested: Sequence[Prediction], splits: int, mapping: str, notes: Sequence[str], fewest: int
-) -> MetricsSummary:
+) -> results.MetricsSummary:
     metrics, rmse_calibrated = [], []
     for number in range(splits):
         own = [row for row in tested if row.split == number]
@@ -259,4 +252,4 @@ def _measured(
         scores, labels = [row.prediction for row in own], [row.mos for row in own]
         metrics.append(evaluate_predictions(scores, labels, mapping))
         rmse_calibrated.append(float(np.sqrt(np.mean([(row.score - row.mos) ** 2 for row in own]))))
-    return MetricsSummary.of(metrics, notes, rmse_calibrated)
+    return results.MetricsSummary.of(metrics, notes, rmse_calibrated)
