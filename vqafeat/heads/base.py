@@ -120,6 +120,12 @@ class Head(nn.Module, ABC):
     settling: ClassVar[int] = 0  # frames after which a recurrence has forgotten its zero state
     pool: SubjectivePooling | None = None  # temporal pooling of the frame scores; a mean without one
 
+    @classmethod
+    def option_defaults(cls) -> dict[str, Any]:
+        """Return the head's options, the constructor's arguments besides `channels`, with their defaults."""
+        parameters = inspect.signature(cls).parameters
+        return {key: parameter.default for key, parameter in parameters.items() if key != "channels"}
+
     @property
     def core(self) -> "Head":
         """The head that computes the scores which `outputs` takes; for most heads the head itself."""
@@ -184,9 +190,7 @@ class Head(nn.Module, ABC):
 
 def head_options(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return all options of a head: the given ones, and the head's defaults for the rest."""
-    parameters = dict(inspect.signature(HEADS.get(name)).parameters)
-    parameters.pop("channels")
-    resolved = {key: parameter.default for key, parameter in parameters.items()}
+    resolved = HEADS.get(name).option_defaults()
     for key, default in resolved.items():
         if not isinstance(default, _STORED):
             has = "no default" if default is inspect.Parameter.empty else f"the default {default!r}"

@@ -1,6 +1,7 @@
 """Heads mdtvsfa and mdtvsfa-transformer: relative, mapped and aligned scores of MDTVSFA and Li et al."""
 
 import math
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ class AlignedHead(Head):
     those of the training part. The mean of the frame scores is close to the video's score, not equal to it.
 
     Args:
+        inner_options: those of the class `inner_head`.
         datasets: names joined by `+`, each with its own linear mapping; empty for one that is not named.
         scale_of: which of them the score is for; empty for the first.
         four_parameters: learn the last Linear too, as in equation 13 of Li et al.
@@ -31,10 +33,19 @@ class AlignedHead(Head):
             scale of each data set (`simple_linear_scale` in the released code).
     """
 
+    inner_head: ClassVar[type[Head]]
+
     def __init__(
-        self, inner: Head, datasets: str, scale_of: str, four_parameters: bool, learn_lines: bool
+        self,
+        channels: int,
+        datasets: str = "",
+        scale_of: str = "",
+        four_parameters: bool = False,
+        learn_lines: bool = True,
+        **inner_options: Any,
     ) -> None:
         super().__init__()
+        self.inner = self.inner_head(channels, **inner_options)
         names = [name.strip() for name in datasets.split("+")]
         if len(set(names)) != len(names) or (len(names) > 1 and not all(names)):
             allowed = "names joined by '+' have to be different and not empty, as in 'a+b'"
@@ -42,7 +53,6 @@ class AlignedHead(Head):
         if scale_of and scale_of not in names:
             known = ", ".join(names) if datasets else "no named data set"
             raise ArgumentError(f"scale_of is '{scale_of}'; the head has scales of {known}.")
-        self.inner = inner
         self.scale_number = names.index(scale_of) if scale_of else 0
         self.steepen, self.stretch = nn.Linear(1, 1), nn.Linear(1, 1)
         self.slopes = nn.Parameter(torch.ones(len(names)))
@@ -54,6 +64,13 @@ class AlignedHead(Head):
         self.learn_lines = learn_lines
         self.slopes.requires_grad_(learn_lines)
         self.offsets.requires_grad_(learn_lines)
+
+    @classmethod
+    def option_defaults(cls) -> dict[str, Any]:
+        """Return the options of the inner head, and those of this class, with their defaults."""
+        own = super().option_defaults()
+        del own["inner_options"]
+        return {**cls.inner_head.option_defaults(), **own}
 
     @property
     def core(self) -> Head:
@@ -106,45 +123,18 @@ class AlignedHead(Head):
 
 
 class MDTVSFA(AlignedHead):
-    """VSFA's head with the three scores of MDTVSFA (IJCV 2021) and of Li et al. (TCSVT 2022)."""
+    """VSFA's head with the three scores of MDTVSFA (IJCV 2021) and of Li et al. (TCSVT 2022).
 
-    def __init__(
-        self,
-        channels: int,
-        reduced: int = 128,
-        hidden: int = 32,
-        pooling: str = "released",
-        window: int = 12,
-        beta: float = 0.5,
-        datasets: str = "",
-        scale_of: str = "",
-        four_parameters: bool = False,
-        learn_lines: bool = True,
-    ) -> None:
-        inner = SubGRU(channels, reduced, hidden, pooling, window, beta)
-        super().__init__(inner, datasets, scale_of, four_parameters, learn_lines)
+    Its options are those of `SubGRU` and of `AlignedHead`.
+    """
+
+    inner_head = SubGRU
 
 
 class MDTVSFATransformer(AlignedHead):
-    """The head `mdtvsfa` with a Transformer encoder in place of the GRU (Li et al., TCSVT 2022, table XV)."""
+    """The head `mdtvsfa` with a Transformer encoder in place of the GRU (Li et al., TCSVT 2022, table XV).
 
-    def __init__(
-        self,
-        channels: int,
-        reduced: int = 128,
-        layers: int = 2,
-        attention_heads: int = 2,
-        feed_forward: int = 2048,
-        dropout: float = 0.2,
-        positions: str = "sinusoidal",
-        pooling: str = "released",
-        window: int = 12,
-        beta: float = 0.5,
-        datasets: str = "",
-        scale_of: str = "",
-        four_parameters: bool = False,
-        learn_lines: bool = True,
-    ) -> None:
-        encoder = (reduced, layers, attention_heads, feed_forward, dropout, positions)
-        inner = TransformerHead(channels, *encoder, pooling, window, beta)
-        super().__init__(inner, datasets, scale_of, four_parameters, learn_lines)
+    Its options are those of `TransformerHead` and of `AlignedHead`.
+    """
+
+    inner_head = TransformerHead
