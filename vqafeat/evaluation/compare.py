@@ -71,9 +71,12 @@ class ComparedRuns:
     def __repr__(self) -> str:
         names = [f"{pair.first} − {pair.second}" for pair in self.pairs]
         width = max(map(len, names))
-        rows = [f"{name:{width}}  {_pair_words(pair)}" for name, pair in zip(names, self.pairs, strict=True)]
-        title = f"{self.measure.upper()} on '{self.dataset}': difference, 95 % interval, p, p (Holm)"
-        return "\n".join([title, *rows])
+        lines = [f"{self.measure.upper()} on '{self.dataset}': difference, 95 % interval, p, p (Holm)"]
+        for name, pair in zip(names, self.pairs, strict=True):
+            interval = pair.interval
+            ends = f"{interval.difference:+.3f}  [{interval.low:+.3f}, {interval.high:+.3f}]"
+            lines.append(f"{name:{width}}  {ends}  {pair.test.p:<8.3g}  {pair.p_holm:.3g}")
+        return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON stores them."""
@@ -87,12 +90,6 @@ class ComparedRuns:
             "runs": {name: own.as_json(self.tested_videos) for name, own in self.summaries.items()},
             "comparisons": comparisons,
         }
-
-
-def _pair_words(pair: ComparedPair) -> str:
-    interval = pair.interval
-    ends = f"{interval.difference:+.3f}  [{interval.low:+.3f}, {interval.high:+.3f}]"
-    return f"{ends}  {pair.test.p:<8.3g}  {pair.p_holm:.3g}"
 
 
 def compare_runs(
@@ -125,7 +122,12 @@ def compare_runs(
     named = _read_runs([Path(run) for run in runs], base)
     for one, two in pairwise(named.values()):
         check_same(one, two, ("test",))
-        _check_same_mapping(one, two, measure)
+        own, other = one.config.mapping, two.config.mapping
+        if measure in _AFTER_A_MAPPING and own != other:
+            raise ArgumentError(
+                f"{measure} of '{one.path}' is computed after the mapping '{own}', of '{two.path}' after "
+                f"'{other}'; compare srocc, krocc or {measure}_plain, or fit both with the same --mapping."
+            )
     first = next(iter(named.values()))
     videos = first.tested_videos
     parts = {name: _test_parts(run, measure) for name, run in named.items()}
@@ -165,15 +167,6 @@ def run_names(paths: Sequence[Path]) -> list[str]:
             length += 1
         names.append(PurePath(*path.parts[-length:]).as_posix())
     return names
-
-
-def _check_same_mapping(one: Run, two: Run, measure: str) -> None:
-    own, other = one.config.mapping, two.config.mapping
-    if measure in _AFTER_A_MAPPING and own != other:
-        raise ArgumentError(
-            f"{measure} of '{one.path}' is computed after the mapping '{own}', of '{two.path}' after "
-            f"'{other}'; compare srocc, krocc or {measure}_plain, or fit both with the same --mapping."
-        )
 
 
 def _summary(run: Run, measure: str) -> results.MetricsSummary:
@@ -263,7 +256,10 @@ def ensemble(
     )
     selection = "highest SROCC on each split's validation part" if kappa is None else "given"
     mapping = mapping or one.config.mapping
-    summary = summarise(rows, len(kappas), mapping, _ensemble_notes(one, two), one.config.dataset_names)
+    leak = results.read_json(one.path / results.SPLITS).get("leak", {})
+    selected_by = {SELECTIONS[run.config.recipe.get("select", "validation")] for run in (one, two)}
+    notes = [*leak_notes(leak), *filter(None, selected_by)]
+    summary = summarise(rows, len(kappas), mapping, notes, one.config.dataset_names)
     return Ensemble(kappas, selection, summary, mapping, rows, one.tested_videos)
 
 
@@ -288,13 +284,6 @@ def _best_kappa(one: Run, two: Run, number: int) -> float:
     best = np.nanmax(sroccs) - _ROUNDING
     tied = [kappa for kappa, srocc in zip(KAPPAS, sroccs, strict=True) if srocc >= best]
     return min(tied, key=lambda kappa: abs(kappa - 0.5))
-
-
-def _ensemble_notes(one: Run, two: Run) -> list[str]:
-    """Return what the notes of both runs say about their common test parts."""
-    leak = results.read_json(one.path / results.SPLITS).get("leak", {})
-    selections = {SELECTIONS[run.config.recipe.get("select", "validation")] for run in (one, two)}
-    return [*leak_notes(leak), *filter(None, selections)]
 
 
 def _both(one: Run, two: Run, number: int, part: str) -> list[tuple[Prediction, Prediction]]:
