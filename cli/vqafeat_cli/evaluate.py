@@ -10,6 +10,7 @@ from click import IntRange, option
 
 from vqafeat.remote import StorePath
 from vqafeat_cli import options
+from vqafeat_cli.console import NO_VALUE, aligned, metrics_lines, number, print_result, shown_measures
 from vqafeat_cli.options import PATH, flag
 
 if TYPE_CHECKING:
@@ -65,7 +66,6 @@ def evaluate(
     from vqafeat.evaluation import evaluate, groups
     from vqafeat.store.features import split_feature_sets
     from vqafeat.training.run import Run
-    from vqafeat_cli.console import metrics_lines, print_result
     from vqafeat_cli.stores import local_copies, open_store
 
     if quality_threshold is not None and by is None:
@@ -105,8 +105,6 @@ def _write_predictions(result: "Evaluation", score_name: str, title: str, out: P
 
 
 def _group_lines(grouped: "GroupEvaluation", mapping: str) -> list[str]:
-    from vqafeat_cli.console import NO_VALUE, aligned, number, shown_measures
-
     measures = shown_measures(mapping)
     rows = [["", "videos", *(title for _, title in measures)]]
     few_videos, notes = [], []
@@ -155,15 +153,12 @@ def compare(runs: tuple[Path, ...], json: bool, **settings: Any) -> None:
       vqafeat compare runs/konvid-resnet50-* --baseline runs/konvid-resnet50-no-time --test wilcoxon
     """
     from vqafeat.evaluation.compare import compare_runs
-    from vqafeat_cli.console import print_result
 
     result = compare_runs(runs, **settings)
     print_result(json, result.as_dict(), _comparison_lines(result))
 
 
 def _comparison_lines(result: "ComparedRuns") -> Iterator[str]:
-    from vqafeat_cli.console import NO_VALUE, aligned, number
-
     splits = len(next(iter(result.runs.values())).values)
     kind, _, variant = result.measure.partition("_")
     title = f"{kind.upper()}, {variant}" if variant else kind.upper()
@@ -212,7 +207,6 @@ def ensemble(first: Path, second: Path, kappa: float | None, mapping: str | None
       vqafeat ensemble runs/konvid-resnet50-sub-gru runs/konvid-resnet50-transformer
     """
     from vqafeat.evaluation.compare import ensemble as blend
-    from vqafeat_cli.console import metrics_lines, print_result
 
     result = blend(first, second, kappa=kappa, mapping=mapping)
     values = {

@@ -9,6 +9,7 @@ from click import Choice, option
 
 from vqafeat.remote import StorePath
 from vqafeat_cli import options
+from vqafeat_cli.console import print_result, shown_progress
 from vqafeat_cli.options import flag, precision_option, several
 
 if TYPE_CHECKING:
@@ -92,7 +93,6 @@ def extract(
     from vqafeat.extraction.extract import extract_features
     from vqafeat.store import store_path
     from vqafeat.video.files import mean_frames
-    from vqafeat_cli.console import shown_progress
 
     urls = {item: item for item in (*videos, dataset or "") if item.startswith("s3://")}
     paths = options.parse_paths({"store": store, "root": root, **urls}, storage_options)
@@ -146,7 +146,6 @@ def _load(
 
 def _print_summary(path: "StorePath", summary: "ExtractionSummary", json: bool) -> None:
     from vqafeat.store.zarr_io import failure_log_path
-    from vqafeat_cli.console import print_result
 
     failed = len(summary.failures)
     counts = {"extracted": summary.extracted, "skipped": summary.skipped, "failed": failed}

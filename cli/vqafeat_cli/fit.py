@@ -14,6 +14,7 @@ from click.core import ParameterSource
 import vqafeat as vf
 from vqafeat.remote import StorePath
 from vqafeat_cli import options as shared
+from vqafeat_cli.console import fit_progress, metrics_lines, print_result
 from vqafeat_cli.options import PATH, flag, several
 
 # name of the first parameter of each group of options in the help text → title
@@ -129,7 +130,6 @@ def fit(
     from vqafeat.heads.base import options_from_text
     from vqafeat.store.features import only_feature_sets, split_feature_sets
     from vqafeat.training import fit as training
-    from vqafeat_cli.console import fit_progress, print_result
     from vqafeat_cli.stores import local_copies, open_stores
 
     _refuse_unused(values["protocol"])
@@ -173,7 +173,6 @@ def _refuse_unused(protocol: str) -> None:
 
 def _run_lines(run: "vf.Run") -> Iterator[str]:
     from vqafeat.training.frame_sampling import WHOLE_VIDEOS
-    from vqafeat_cli.console import metrics_lines
 
     config = run.config
     data = f"{config.feature_sets} of {config.dataset}"

@@ -11,6 +11,7 @@ from click import IntRange, option
 
 from vqafeat.io import json_text
 from vqafeat_cli import options
+from vqafeat_cli.console import print_result, progress_bar, run_shown
 from vqafeat_cli.options import PATH, flag, several
 
 _IMAGES = "Labelled image set (see `vqafeat list image-sets`), or CSV image,mos,std[,content]; repeatable."
@@ -79,7 +80,6 @@ def pretrain(
     from vqafeat.pretraining.pairs import draw_pairs, parse_pairs
     from vqafeat.pretraining.pretrain import PretrainingRequest, check_new
     from vqafeat.pretraining.trainer import ComputeOptions
-    from vqafeat_cli.console import print_result, progress_bar, run_shown
 
     config = PRETRAINING_RECIPES.get(recipe).overridden(options.given(overrides))
     used = tuple(options.devices(device))
@@ -145,7 +145,6 @@ def coral(
     from vqafeat.backbones.feature_set import build_extractors
     from vqafeat.pretraining import coral as domains
     from vqafeat.store import FeatureStore
-    from vqafeat_cli.console import progress_bar
 
     paths = options.parse_paths({domain: domain for domain in (*sources, target)}, storage_options)
     own_weights, used = options.network_weights(weights, features), options.devices(device)[0]

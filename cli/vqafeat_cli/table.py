@@ -16,6 +16,7 @@ from vqafeat.io import json_text, write_bytes
 from vqafeat.registry import named
 from vqafeat.remote import StorePath
 from vqafeat_cli import options
+from vqafeat_cli.console import TimeLeft
 from vqafeat_cli.options import PATH, flag, several
 
 if TYPE_CHECKING:
@@ -124,8 +125,6 @@ def table(
 
 def _cell_counter(total: int) -> Callable[[str], None]:
     """Return a function that reports on stderr which cell is measured, of how many, and until when."""
-    from vqafeat_cli.console import TimeLeft
-
     numbers, time_left = count(), TimeLeft(inf)
 
     def show(cell: str) -> None:

@@ -9,6 +9,7 @@ import vqafeat as vf
 from vqafeat.errors import StoreError
 from vqafeat.remote import StorePath
 from vqafeat_cli import options
+from vqafeat_cli.console import shown_progress
 from vqafeat_cli.options import flag
 
 if TYPE_CHECKING:
@@ -84,7 +85,6 @@ def _repair(path: StorePath, root: StorePath, weights: tuple[str, ...], compute:
     """Extract the damaged videos of a store again; return the remaining problems and the failures."""
     from vqafeat.extraction.verify import damaged_videos, repair, stored_extractors
     from vqafeat.store import verify_store
-    from vqafeat_cli.console import shown_progress
 
     store, failed = vf.FeatureStore.open(path, writable=True), list[str]()
     if names := damaged_videos(store):
@@ -120,7 +120,6 @@ def _compare(
 ) -> int:
     """Extract videos again and compare them with the store; return how many entries differ."""
     from vqafeat.extraction.verify import compared, stored_extractors
-    from vqafeat_cli.console import shown_progress
 
     extractors = stored_extractors(store, options.network_weights(weights, store.feature_sets()))
     with shown_progress(len(names)) as progress:
