@@ -13,6 +13,7 @@ import vqafeat as vf
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.io import json_text
 from vqafeat.remote import StorePath
+from vqafeat_cli.console import aligned, metrics_lines, smallest_to_largest
 from vqafeat_cli.options import flag, json_option, paths_option
 from vqafeat_cli.runs import run_as_json
 
@@ -50,7 +51,9 @@ def show(path: StorePath, digest: bool, video: str | None, json: bool) -> None:
     lines: Iterable[str]
     if kind == "run":
         run = vf.Run(str(path))
-        values, lines = _run_values(run), _run_lines(run)
+        kept = run.kept_epochs if run.finished else ()
+        config = {"digest": run.config.digest, "config": run.config.as_dict()}
+        values, lines = {**run_as_json(run), "kept_epochs": kept, **config}, _run_lines(run)
     elif kind == "table":
         values = _table_values(Path(str(path)))
         lines = _table_lines(values)
@@ -193,8 +196,9 @@ def _video_lines(video: Mapping[str, Any]) -> Iterator[str]:
         if stored is None:
             yield _line(name, "not stored")
             continue
-        shape = "{rows} rows of {channels} channels, {dtype}".format_map(stored)
-        yield _line(name, f"{shape}; {_identity(stored['identity'])}")
+        shape, identity = "{rows} rows of {channels} channels, {dtype}".format_map(stored), stored["identity"]
+        shown = {key: value for key, value in identity.items() if key not in ("channels", "origin")}
+        yield _line(name, f"{shape}; {_pairs(shown)}; by {identity['origin']}")
 
 
 def _table_values(path: Path) -> dict[str, Any]:
@@ -221,19 +225,12 @@ def _table_values(path: Path) -> dict[str, Any]:
 
 def _table_lines(values: Mapping[str, Any]) -> Iterator[str]:
     from vqafeat.report.content import WrittenTable
-    from vqafeat_cli.console import aligned
 
     table = WrittenTable(Path(), values).shown([])
     yield table.title
     rows = [[name, *(cell.text for cell in cells)] for name, cells in table.rows]
     yield from aligned([["", *table.columns], *rows])
     yield from (f"  {note}" for note in table.notes)
-
-
-def _run_values(run: "vf.Run") -> dict[str, Any]:
-    kept = run.kept_epochs if run.finished else ()
-    config = run.config
-    return {**run_as_json(run), "kept_epochs": kept, "digest": config.digest, "config": config.as_dict()}
 
 
 def _run_lines(run: "vf.Run") -> Iterator[str]:
@@ -253,7 +250,6 @@ def _text(value: object) -> str:
 def _metrics_lines(run: "vf.Run") -> Iterator[str]:
     from vqafeat.training.predictions import calibration_words
     from vqafeat.training.results import METRICS, PREDICTIONS, read_json
-    from vqafeat_cli.console import metrics_lines, smallest_to_largest
 
     config = run.config
     if not run.finished:
@@ -281,8 +277,3 @@ def _line(heading: str, text: str) -> str:
 
 def _pairs(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
-
-
-def _identity(identity: Mapping[str, Any]) -> str:
-    shown = {key: value for key, value in identity.items() if key not in ("channels", "origin")}
-    return f"{_pairs(shown)}; by {identity['origin']}"
