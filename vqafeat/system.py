@@ -201,7 +201,12 @@ def _follow(
             try:
                 kind, value = pipe.recv()
             except (EOFError, ConnectionError):
-                raise ended_early(_how_it_ended(processes[pipe])) from None
+                process = processes[pipe]
+                process.join(STOPPING_SECONDS)
+                code = process.exitcode or 0
+                killed = f"was killed by signal {-code} (often for want of memory)"
+                how = killed if code < 0 else f"ended with code {code}"
+                raise ended_early(f"{process.name} {how}") from None
             if kind == "error":
                 raise value
             if kind == "end":
@@ -211,13 +216,6 @@ def _follow(
     for process in processes.values():
         process.join(STOPPING_SECONDS)
     return [results[pipe] for pipe in processes]
-
-
-def _how_it_ended(process: "BaseProcess") -> str:
-    process.join(STOPPING_SECONDS)
-    code = process.exitcode or 0
-    killed = f"was killed by signal {-code} (often for want of memory)"
-    return f"{process.name} {killed if code < 0 else f'ended with code {code}'}"
 
 
 def _stop(processes: "Collection[BaseProcess]") -> None:

@@ -122,18 +122,13 @@ class Frame:
         if not self.layout.planes:
             buffer[:] = _converted(self.picture).reshape(-1)
             return
-        start = 0
-        for samples in self._planes():
+        start, width, height = 0, self.layout.width, self.layout.height
+        # Y, U and V, without the padding of their lines
+        for plane, part in zip(self.picture.planes, (1, 2, 2), strict=True):
+            lines = np.asarray(memoryview(plane)).reshape(-1, plane.line_size)
+            samples = lines[: height // part, : width // part]
             buffer[start : start + samples.size].reshape(samples.shape)[...] = samples
             start += samples.size
-
-    def _planes(self) -> list[npt.NDArray[np.uint8]]:
-        """Return the samples of Y, U and V, without the padding of their lines."""
-        width, height = self.layout.width, self.layout.height
-        luma, *chroma = (
-            np.asarray(memoryview(plane)).reshape(-1, plane.line_size) for plane in self.picture.planes
-        )
-        return [luma[:height, :width], *(plane[: height // 2, : width // 2] for plane in chroma)]
 
 
 def format_name(picture: VideoFrame) -> str:
@@ -199,16 +194,13 @@ class CropFilter:
         if (name := format_name(picture)) != picture.format.name:
             picture = picture.reformat(format=name)
         if self._graph is None:
-            self._graph = self._built(picture)
+            width, height = picture.width, picture.height
+            left, top, right, bottom = self._cropping.samples(width, height)
+            size = f"{width - left - right}:{height - top - bottom}:{left}:{top}"
+            self._graph = graph = av.filter.Graph()
+            form, time_base = picture.format, picture.time_base
+            source = graph.add_buffer(width=width, height=height, format=form, time_base=time_base)
+            nodes = (source, graph.add("crop", f"{size}:exact=1"), graph.add("buffersink"))
+            graph.link_nodes(*nodes).configure()
         self._graph.vpush(picture)
         return self._graph.vpull()
-
-    def _built(self, picture: VideoFrame) -> av.filter.Graph:
-        left, top, right, bottom = self._cropping.samples(picture.width, picture.height)
-        size = f"{picture.width - left - right}:{picture.height - top - bottom}:{left}:{top}"
-        graph = av.filter.Graph()
-        source = graph.add_buffer(
-            width=picture.width, height=picture.height, format=picture.format, time_base=picture.time_base
-        )
-        graph.link_nodes(source, graph.add("crop", f"{size}:exact=1"), graph.add("buffersink")).configure()
-        return graph

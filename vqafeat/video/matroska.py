@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from vqafeat.video.iso_media import Cropping, FileBytes
 
 _SEGMENT, _CLUSTER, _SEEK_HEAD, _TRACKS = 0x18538067, 0x1F43B675, 0x114D9B74, 0x1654AE6B
+_SEEK_POSITION = 0x53AC  # counted from the start of the segment's content
 _UNKNOWN_SIZE = -1
 
 
@@ -22,7 +23,8 @@ def cut_reason(data: FileBytes) -> str | None:
         if kind == _SEGMENT:
             segment = content
         if kind == _SEEK_HEAD and length != _UNKNOWN_SIZE:
-            last = max(_seek_positions(data[content : content + length]), default=0)
+            seeks = (dict(_elements(seek)) for _, seek in _elements(data[content : content + length]))
+            last = max((int.from_bytes(seek.get(_SEEK_POSITION, b"")) for seek in seeks), default=0)
             if segment + last >= data.size:
                 return f"its index states an element at byte {segment + last} of {data.size}"
         # a segment is entered; a cluster only if it does not state its size
@@ -45,12 +47,6 @@ def _ebml_header(data: bytes) -> tuple[int, int, int] | None:
     length = int.from_bytes(data[kind_bytes : kind_bytes + size_bytes]) & every_bit
     known = _UNKNOWN_SIZE if length == every_bit else length
     return int.from_bytes(data[:kind_bytes]), known, kind_bytes + size_bytes
-
-
-def _seek_positions(seek_head: bytes) -> Iterator[int]:
-    """Yield the positions (SeekPosition) of a SeekHead, counted from the start of the segment's content."""
-    for _, seek in _elements(seek_head):
-        yield from (int.from_bytes(value) for kind, value in _elements(seek) if kind == 0x53AC)
 
 
 def pixel_cropping(data: FileBytes, track: int) -> Cropping | None:

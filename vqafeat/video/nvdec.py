@@ -54,7 +54,10 @@ class DeviceDecodePool(Generic[Key]):
             try:
                 thread, message = self._waiting.get(timeout=self._timeout)
             except Empty:
-                yield from self._hung()
+                stopped, self._running = self._running, {}
+                problem = f"gave no frame for {self._timeout:g} seconds"
+                for key, job in stopped.values():
+                    yield key, VideoFailed("timeout", f"'{job.path}' {problem}.")
                 continue
             if thread not in self._running:
                 continue  # it was taken for one that hangs
@@ -69,11 +72,6 @@ class DeviceDecodePool(Generic[Key]):
             self._running[thread] = pair
             thread.start()
         return bool(self._running)
-
-    def _hung(self) -> Iterator[tuple[Key, Message]]:
-        stopped, self._running = self._running, {}
-        for key, job in stopped.values():
-            yield key, VideoFailed("timeout", f"'{job.path}' gave no frame for {self._timeout:g} seconds.")
 
     def _decode(self, job: DecodeJob) -> None:
         for message in self._decoded(job):
@@ -106,16 +104,13 @@ class DeviceDecodePool(Generic[Key]):
         if not frames:
             return None
         with _stream_of_copies(self._device):
-            rows = self._empty(len(frames), layout.nbytes)
+            try:
+                rows = torch.empty((len(frames), layout.nbytes), dtype=torch.uint8, device=self._device)
+            except torch.OutOfMemoryError as error:
+                raise no_memory_for_frames(self._device) from error
             for frame, row in zip(frames, rows, strict=True):
                 _copy(frame, row)
         return Chunk(frames[0].index, tuple(frame.seconds for frame in frames), layout, 0, rows)
-
-    def _empty(self, frames: int, nbytes: int) -> Tensor:
-        try:
-            return torch.empty((frames, nbytes), dtype=torch.uint8, device=self._device)
-        except torch.OutOfMemoryError as error:
-            raise no_memory_for_frames(self._device) from error
 
 
 @contextmanager

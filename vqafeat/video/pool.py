@@ -184,7 +184,10 @@ class _Worker:
         try:
             message: Message | str = self.connection.recv()
         except (EOFError, OSError):
-            return self._crashed()
+            self.kill()
+            code = self._process.returncode
+            how = signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
+            return VideoFailed("decoder-crashed", f"'{self.path}' crashed its decoder ({how}).")
         self._last_message = time.monotonic()
         if not isinstance(message, Chunk):
             return None if isinstance(message, str) else message
@@ -196,12 +199,6 @@ class _Worker:
     def silent_seconds(self) -> float:
         """Return the seconds since the last message; 0 while the process waits for a free slot."""
         return time.monotonic() - self._last_message if self._held < SLOTS else 0.0
-
-    def _crashed(self) -> VideoFailed:
-        self.kill()
-        code = self._process.returncode
-        how = signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
-        return VideoFailed("decoder-crashed", f"'{self.path}' crashed its decoder ({how}).")
 
     def kill(self) -> None:
         self.alive = False
