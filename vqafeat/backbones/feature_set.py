@@ -113,21 +113,17 @@ def build_extractors(
         for network in dict.fromkeys(name.network for name in names)
     }
     for name in names:
-        _check_variant(name, loaded[name.network])
+        own = loaded[name.network]
+        trained, classes = own.trained_variant, own.backbone.classes
+        if trained is not None and name.variant not in ("", trained):
+            right = name.network + (f":{trained}" if trained else "")
+            problem = f"'{name}' does not fit the weights {own.weights}, which were trained as '{right}'"
+            raise WeightsError(f"{problem}; extract that feature set, or give the file of the other release.")
+        if trained is None and classes and own.weights.startswith("file "):
+            others = ", ".join(f"'{name.network}:{key}'" if key else f"'{name.network}'" for key in classes)
+            problem = f"weights {own.weights} do not show whether they were trained as {others}"
+            warnings.warn(f"{problem}; '{name}' is assumed.", RuntimeWarning, stacklevel=2)
     return [FeatureExtractor(name, loaded[name.network], STORED_DTYPES[dtype], precision) for name in names]
-
-
-def _check_variant(name: FeatureSetName, loaded: LoadedNetwork) -> None:
-    """Refuse weights that were trained as another variant, and warn of those that may have been."""
-    trained, classes = loaded.trained_variant, loaded.backbone.classes
-    if trained is not None and name.variant not in ("", trained):
-        right = name.network + (f":{trained}" if trained else "")
-        problem = f"'{name}' does not fit the weights {loaded.weights}, which were trained as '{right}'"
-        raise WeightsError(f"{problem}; extract that feature set, or give the file of the other release.")
-    if trained is None and classes and loaded.weights.startswith("file "):
-        others = ", ".join(f"'{name.network}:{key}'" if key else f"'{name.network}'" for key in classes)
-        problem = f"weights {loaded.weights} do not show whether they were trained as {others}"
-        warnings.warn(f"{problem}; '{name}' is assumed.", RuntimeWarning, stacklevel=3)
 
 
 def recorded_weights(described: str) -> str | None:

@@ -112,7 +112,8 @@ class InputMemory:
         """Prepare frames as inputs from position `start` on."""
         parts = self._network.inputs(frames)
         if not self._parts:
-            self._parts = [_channels_last_zeros(self._frames, part) for part in parts]
+            whole = [part[:1].expand(self._frames, -1, -1, -1) for part in parts]
+            self._parts = [torch.zeros_like(part, memory_format=torch.channels_last) for part in whole]
         for memory, part in zip(self._parts, parts, strict=True):
             memory[start : start + len(part)] = part
 
@@ -141,12 +142,6 @@ class InputMemory:
             warnings.warn(message, RuntimeWarning, stacklevel=2)
             return
         self._graph = graph
-
-
-def _channels_last_zeros(frames: int, like: Tensor) -> Tensor:
-    shape = (frames, *like.shape[1:])
-    memory = torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
-    return memory.zero_()
 
 
 def _unit_interval(rgb: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ block of 960x540. Here they are computed in parts, in a third of the memory and 
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,8 +63,9 @@ def _attended(attention: Any, tokens: Tensor) -> Tensor:
     bias = attention.get_relative_position_bias(window)
     parts = torch.split(windows, max(1, _SCORES // bias.numel()))
     firsts = range(0, len(windows), len(parts[0]))
+    inputs = attention.qkv.weight, attention.qkv.bias, attention.num_heads
     attended = [
-        _attended_windows(attention, part, _mask(bias, regions, first, len(part)))
+        attention.proj(self_attention(part, *inputs, _mask(bias, regions, first, len(part))))
         for first, part in zip(firsts, parts, strict=True)
     ]
     whole = _from_windows(torch.cat(attended), padded.shape, window).roll(shift, _SPACE_TIME)
@@ -102,8 +103,3 @@ def _mask(bias: Tensor, regions: Tensor | None, first: int, count: int) -> Tenso
         return bias
     own = regions[torch.arange(first, first + count, device=regions.device) % len(regions)]
     return bias - 100 * (own[:, None, :, None] != own[:, None, None, :]).to(bias.dtype)
-
-
-def _attended_windows(attention: Any, windows: Tensor, mask: Tensor) -> Tensor:
-    inputs = attention.qkv.weight, attention.qkv.bias
-    return cast(Tensor, attention.proj(self_attention(windows, *inputs, attention.num_heads, mask)))

@@ -18,13 +18,6 @@ def self_attention(
     return scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2)
 
 
-def _attended(attention: nn.MultiheadAttention, tokens: Tensor) -> Tensor:
-    # nn.MultiheadAttention holds every pair of patches at once on a CPU (3 GB for a frame of 1080p), and
-    # takes four times as long
-    inputs = attention.in_proj_weight, attention.in_proj_bias
-    return cast(Tensor, attention.out_proj(self_attention(tokens, *inputs, attention.num_heads)))
-
-
 class PatchMaps(nn.Module):
     """The encoder of torchvision's VisionTransformer for frames of any size."""
 
@@ -41,7 +34,11 @@ class PatchMaps(nn.Module):
         tokens = torch.cat([class_tokens, patches.flatten(2).transpose(1, 2)], dim=1)
         tokens = tokens + self.positions(rows, columns)
         for layer in self.encoder.layers:
-            tokens = tokens + _attended(layer.self_attention, layer.ln_1(tokens))
+            # nn.MultiheadAttention holds every pair of patches at once on a CPU (3 GB for a frame of 1080p),
+            # and takes four times as long
+            attention = layer.self_attention
+            inputs = attention.in_proj_weight, attention.in_proj_bias, attention.num_heads
+            tokens = tokens + attention.out_proj(self_attention(layer.ln_1(tokens), *inputs))
             tokens = tokens + layer.mlp(layer.ln_2(tokens))
         # the class token takes part in the encoder and is no part of the map
         maps = self.encoder.ln(tokens)[:, 1:].transpose(1, 2)
