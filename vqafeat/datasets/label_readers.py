@@ -279,15 +279,12 @@ def read_info_mat(path: Path, _options: NoOptions) -> LabelRows:
     except OSError as error:
         message = f"it is not a MATLAB 7.3 (HDF5) file; give the released *info.mat as it is ({error})"
         raise label_error(path, message) from error
-    return LabelRows(_rows(names, scores, path), _permutations(index, len(names), path))
-
-
-def _permutations(index: npt.NDArray[Any], rows: int, path: Path) -> npt.NDArray[np.int64]:
-    """Return zero-based permutations, one run per column, whichever way round MATLAB wrote the matrix."""
+    rows = _rows(names, scores, path)
+    # a run is a column, whichever way round MATLAB wrote the matrix
     for matrix in (index, index.T):
-        if are_permutations(matrix - 1, rows):
-            return np.ascontiguousarray(matrix, dtype=np.int64) - 1
-    problem = f"index of shape {index.shape} holds no permutations of 1 to {rows}"
+        if are_permutations(matrix - 1, len(rows)):
+            return LabelRows(rows, np.ascontiguousarray(matrix, dtype=np.int64) - 1)
+    problem = f"index of shape {index.shape} holds no permutations of 1 to {len(rows)}"
     raise label_error(path, f"{problem}; the file is damaged, fetch it again")
 
 
@@ -299,8 +296,17 @@ def read_mat5(path: Path, options: Mat5Options) -> LabelRows:
 
 def mat5_variables(path: Path, *dotted: str) -> list[npt.NDArray[Any]]:
     """Return variables (element,) of a MATLAB file older than version 7.3; a dot steps into a structure."""
-    variables = mat5_contents(path, simplify_cells=True)
-    return [np.ravel(_variable(variables, name, path)) for name in dotted]
+    variables, arrays = mat5_contents(path, simplify_cells=True), []
+    for name in dotted:
+        value: Any = variables
+        for step in name.split("."):
+            known = [key for key in value if not key.startswith("__")] if isinstance(value, dict) else []
+            if step not in known:
+                lacks = f"it has no variable '{name}' ('{step}' is not among: {', '.join(known)})"
+                raise label_error(path, f"{lacks}; give the list that the manifest names")
+            value = value[step]
+        arrays.append(np.ravel(value))
+    return arrays
 
 
 def mat5_contents(path: Path, simplify_cells: bool = False) -> dict[str, Any]:
@@ -319,17 +325,6 @@ def mat5_contents(path: Path, simplify_cells: bool = False) -> dict[str, Any]:
         next_step = "give the file as the data set ships it"
         raise DatasetError(f"{problem} ({type(error).__name__}: {error}); {next_step}.") from error
     return variables
-
-
-def _variable(variables: Any, dotted: str, path: Path) -> npt.NDArray[Any]:
-    value = variables
-    for step in dotted.split("."):
-        known = [key for key in value if not key.startswith("__")] if isinstance(value, dict) else []
-        if step not in known:
-            lacks = f"it has no variable '{dotted}' ('{step}' is not among: {', '.join(known)})"
-            raise label_error(path, f"{lacks}; give the list that the manifest names")
-        value = value[step]
-    return np.asarray(value)
 
 
 def _rows(names: list[str], scores: npt.NDArray[Any], path: Path) -> tuple[LabelRow, ...]:

@@ -259,7 +259,13 @@ def _files_of(item: _Item) -> Iterator[_Listed]:
         source = Path(os.path.normpath(source.absolute()))
     where = source if isinstance(source, Path) else PurePosixPath(f"/{source.path}")
     if not isinstance(source, Path) and where.suffix.lower() in VIDEO_EXTENSIONS:
-        yield where.parent, where, _object(source)
+        try:
+            with translate_network_errors(source):
+                file = RemoteFile.of_object(source, source.fs.info(source.path))
+        except FileNotFoundError as error:
+            problem = f"the video '{source}' does not exist ({error})"
+            raise DatasetError(f"{problem}; correct the address.") from error
+        yield where.parent, where, file
     elif not isinstance(source, Path) or source.is_dir():
         files = index_videos(source, FileRules()).files
         yield from ((where, where / name, files[name]) for name in sorted(files))
@@ -276,12 +282,3 @@ def _files_of(item: _Item) -> Iterator[_Listed]:
     else:
         problem = f"'{item}' is not a video, a folder or an address"
         raise DatasetError(f"{problem}; correct the path, or name a known data set with --dataset.")
-
-
-def _object(url: StorePath) -> RemoteFile:
-    assert not isinstance(url, Path)
-    try:
-        with translate_network_errors(url):
-            return RemoteFile.of_object(url, url.fs.info(url.path))
-    except FileNotFoundError as error:
-        raise DatasetError(f"the video '{url}' does not exist ({error}); correct the address.") from error

@@ -118,16 +118,10 @@ def compared(
         summary = extract_features(dataset, extractors, again, resources=resources, progress=progress)
         reasons = {failure.video: failure.message for failure in summary.failures}
         return [
-            Comparison(
-                name,
-                feature_set,
-                _difference(store, again, feature_set, name),
-                tolerance,
-                reasons.get(name, ""),
-            )
-            for feature_set in (extractor.feature_set for extractor in extractors)
+            Comparison(name, own, _difference(store, again, own, name), tolerance, reasons.get(name, ""))
+            for own in (extractor.feature_set for extractor in extractors)
             for name in names
-            if store.is_complete(feature_set, name)
+            if store.is_complete(own, name)
         ]
 
 

@@ -183,17 +183,13 @@ def _write_vsfa(source: _Source, out: Path) -> None:
         first, *others = [out / f"{index}{ending}" for ending in endings]
         np.save(first, features.values)
         for other in others:
-            _link(first, other)
+            try:
+                os.link(first, other)
+            except OSError:  # a file system without links
+                shutil.copyfile(first, other)
         np.save(out / f"{index}_score.npy", video.mos)
         longest = max(longest, len(features.values))
     _write_info_mat(out / f"{store_key(source.dataset.name)}info.mat", source.dataset, longest)
-
-
-def _link(path: Path, name: Path) -> None:
-    try:
-        os.link(path, name)
-    except OSError:  # a file system without links
-        shutil.copyfile(path, name)
 
 
 def _write_info_mat(path: Path, dataset: Dataset, longest: int) -> None:
