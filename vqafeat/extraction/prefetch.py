@@ -37,7 +37,12 @@ class Prefetcher(ExitStack):
             if not isinstance(task.path, RemoteFile):
                 yield task
                 continue
-            self._fetch(task, task.path)
+            if self._pool is None:
+                self._folder = self.enter_context(_process_folder(cache_folder("videos")))
+                self._pool = ThreadPoolExecutor(self._ahead, "fetching")
+                self.callback(self._pool.shutdown, cancel_futures=True)
+            copied = replace(task, fetched=self._folder / f"{next(self._numbers)}{task.path.suffix}")
+            self._fetching[self._pool.submit(task.path.fetch, copied.file)] = copied
             if len(self._fetching) > self._ahead:
                 yield from self._next()
         while self._fetching:
@@ -47,14 +52,6 @@ class Prefetcher(ExitStack):
         """Delete the local copy of a video that was decoded."""
         if task.fetched is not None:
             task.fetched.unlink(missing_ok=True)
-
-    def _fetch(self, task: VideoTask, file: RemoteFile) -> None:
-        if self._pool is None:
-            self._folder = self.enter_context(_process_folder(cache_folder("videos")))
-            self._pool = ThreadPoolExecutor(self._ahead, "fetching")
-            self.callback(self._pool.shutdown, cancel_futures=True)
-        copied = replace(task, fetched=self._folder / f"{next(self._numbers)}{file.suffix}")
-        self._fetching[self._pool.submit(file.fetch, copied.file)] = copied
 
     def _next(self) -> Iterator[VideoTask]:
         """Yield the task whose copy is complete first, unless the copy failed."""

@@ -133,23 +133,23 @@ class Batcher:
         )
         if self._resident is None:
             return Batch(self._copied(rows, selected, counts).float(), None, counts, tuple(rows))
-        return Batch(self._resident, self._positions(rows, selected), counts, tuple(rows))
+        # positions among the frames of all videos
+        first, end = self._bounds[:-1], self._bounds[1:]
+        positions = [
+            np.arange(first[row], end[row]) if taken is None else first[row] + taken
+            for row, taken in zip(rows, selected, strict=True)
+        ]
+        return Batch(self._resident, np.concatenate(positions), counts, tuple(rows))
 
     def _copied(self, rows: Sequence[int], selected: Sequence[Index | None], counts: Sequence[int]) -> Tensor:
-        frames = self._space(sum(counts))
+        block, channels, total = next(self._blocks), self.data.channels, sum(counts)
+        if len(self._memory[block]) < total:
+            size, pinned = (total, channels + self._gap), self.device.type == "cuda"
+            self._memory[block] = torch.empty(size, dtype=self._dtype, pin_memory=pinned)
+        frames = self._memory[block][:total, :channels]
         for part, row, taken in zip(torch.split(frames, list(counts)), rows, selected, strict=True):
             part.copy_(as_tensor(take(self.data.features[row], taken)))
         return frames.to(self.device)
-
-    def _positions(self, rows: Sequence[int], selected: Sequence[Index | None]) -> Index:
-        """Return (total frames,) positions among the frames of all videos."""
-        first, end = self._bounds[:-1], self._bounds[1:]
-        return np.concatenate(
-            [
-                np.arange(first[row], end[row]) if taken is None else first[row] + taken
-                for row, taken in zip(rows, selected, strict=True)
-            ]
-        )
 
     def batches(self, groups: Iterable[Sequence[int]]) -> Iterator[Batch]:
         """Yield a batch of each group of videos."""
@@ -164,13 +164,6 @@ class Batcher:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
-
-    def _space(self, frames: int) -> Tensor:
-        block, channels = next(self._blocks), self.data.channels
-        if len(self._memory[block]) < frames:
-            size, pinned = (frames, channels + self._gap), self.device.type == "cuda"
-            self._memory[block] = torch.empty(size, dtype=self._dtype, pin_memory=pinned)
-        return self._memory[block][:frames, :channels]
 
 
 def chunks(rows: Sequence[Item], size: int) -> list[Sequence[Item]]:

@@ -108,7 +108,10 @@ class DecodePool(Generic[Key]):
         while self._give_out(next_job):
             worker = self._oldest_ready()
             if worker is None:
-                yield from self._hung()
+                for hanging in [one for one in self._busy if one.silent_seconds() > self._timeout]:
+                    hanging.kill()
+                    problem = f"gave no frame for {self._timeout:g} seconds; its decoder was stopped"
+                    yield self._retire(hanging), VideoFailed("timeout", f"'{hanging.path}' {problem}.")
                 continue
             key, message = self._busy[worker], worker.receive()
             if message is None:
@@ -130,13 +133,6 @@ class DecodePool(Generic[Key]):
     def _oldest_ready(self) -> "_Worker | None":
         ready = wait([worker.connection for worker in self._busy], timeout=min(1.0, self._timeout / 4))
         return next((worker for worker in self._busy if worker.connection in ready), None)
-
-    def _hung(self) -> Iterator[tuple[Key, Message]]:
-        for worker in list(self._busy):
-            if worker.silent_seconds() > self._timeout:
-                worker.kill()
-                problem = f"gave no frame for {self._timeout:g} seconds; its decoder was stopped"
-                yield self._retire(worker), VideoFailed("timeout", f"'{worker.path}' {problem}.")
 
     def _retire(self, worker: "_Worker") -> Key:
         if worker.alive:
