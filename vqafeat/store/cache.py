@@ -133,7 +133,14 @@ def _copy(store: FeatureStore, required: Required, path: Path) -> None:
     ):
         list(pool.map(_fetch, objects.values(), [path / name for name in objects]))
         features, root = _metadata(store.path / "features"), _metadata(store.path)
-    _leave_out(root, required)
+    # the consolidated metadata of a packed store also name the feature sets that were not copied
+    nodes = root.get("consolidated_metadata", {}).get("metadata", {})
+    keys = {store_key(name) for name in required}
+    left_out = [name for name in nodes if name.startswith("features/") and name.split("/")[1] not in keys]
+    for name in left_out:
+        del nodes[name]
+    if left_out:
+        root["attributes"].pop("content", None)  # the digest is of all feature sets
     with remote.translate_cache_errors(path):
         (path / "features" / _METADATA).write_text(json.dumps(features))
         (path / _METADATA).write_text(json.dumps(root))
@@ -174,17 +181,6 @@ def _metadata(node: remote.StorePath) -> dict[str, Any]:
     if not (metadata := read_node(node)):
         raise StoreError(f"'{node / _METADATA}' is missing or came damaged; run the same command again.")
     return metadata
-
-
-def _leave_out(root: dict[str, Any], required: Required) -> None:
-    """Remove feature sets that were not copied from the consolidated metadata of a packed store."""
-    nodes = root.get("consolidated_metadata", {}).get("metadata", {})
-    keys = {store_key(name) for name in required}
-    left_out = [name for name in nodes if name.startswith("features/") and name.split("/")[1] not in keys]
-    for name in left_out:
-        del nodes[name]
-    if left_out:
-        root["attributes"].pop("content", None)  # the digest is of all feature sets
 
 
 def _check(store: FeatureStore, path: Path, required: Required) -> None:
