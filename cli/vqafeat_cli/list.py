@@ -65,14 +65,9 @@ def _pretraining_recipes() -> Rows:
         yield name, f"Adam {recipe.learning_rate:g}, {recipe.epochs} epochs{head}; {seen}"
 
 
-def _tables() -> Rows:
-    from vqafeat.paper_tables import table_summaries
-
-    return table_summaries().items()
-
-
 def _summaries(module: str, table: str) -> Rows:
     entries = getattr(import_module(f"vqafeat.{module}"), table)
+    entries = entries() if callable(entries) else entries
     summaries = entries.summaries() if isinstance(entries, Registry) else entries
     return ((name, getattr(entry, "described", entry)) for name, entry in summaries.items())
 
@@ -92,7 +87,7 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "groupings": partial(_summaries, "evaluation", "GROUPINGS"),
     "image-sets": _image_sets,
     "pretraining-recipes": _pretraining_recipes,
-    "tables": _tables,
+    "tables": partial(_summaries, "paper_tables", "table_summaries"),
 }
 
 
