@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from vqafeat.evaluation.predict import ScoredVideo
 from vqafeat.metrics import MAPPINGS, fit_logistic
 
+Numbers = Sequence[float]  # one for each video
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
 BARS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 HATCHES = ("", "//", "..", "xx", "--", "\\\\")  # in addition to the colours, for print
@@ -29,12 +30,7 @@ STYLE: dict[Any, Any] = {
 
 
 def plot_predictions(
-    predictions: Sequence[float],
-    labels: Sequence[float],
-    label_name: str,
-    title: str,
-    path: Path,
-    mapping: str,
+    predictions: Numbers, labels: Numbers, label_name: str, title: str, path: Path, mapping: str
 ) -> Path:
     """Write a scatter of heads' outputs against labels, with the mapping applied before PLCC and RMSE."""
     x, y = np.asarray(predictions, dtype=float), np.asarray(labels, dtype=float)
@@ -47,9 +43,7 @@ def plot_predictions(
         return _save(figure, path, "predicted score", label_name, title)
 
 
-def plot_scores(
-    scores: Sequence[float], labels: Sequence[float], label_name: str, title: str, path: Path
-) -> Path:
+def plot_scores(scores: Numbers, labels: Numbers, label_name: str, title: str, path: Path) -> Path:
     """Write a scatter of calibrated scores against labels, with the line on which they are equal."""
     x, y = np.asarray(scores, dtype=float), np.asarray(labels, dtype=float)
     with mpl.rc_context(STYLE):
