@@ -78,8 +78,9 @@ def test_load_videos__refuses_names_that_are_not_utf8(clips: Path) -> None:
     ],
 )
 def test_load_videos__refuses_what_is_no_video(clips: Path, item: str, message: str) -> None:
-    with pytest.raises(DatasetError, match=message):
-        load_videos([item])
+    for items in ([item], ["clips", item]):
+        with pytest.raises(DatasetError, match=message):
+            load_videos(items)
     with pytest.raises(DatasetError, match="there are no videos in an empty list"):
         load_videos([])
 

@@ -218,8 +218,8 @@ def is_video_source(name: str) -> bool:
 def load_videos(items: Sequence[str | StorePath], name: str | None = None) -> Dataset:
     """Return a data set of videos without labels: `extract` takes it, `fit` does not.
 
-    A video is named by its path below the folder that all videos share, whose name is that of the data set
-    by default.
+    A video is named by its path below the folder that all items share, whose name is that of the data set by
+    default. The folder of an item is the named one, that of a file, or that before the first wildcard.
 
     Args:
         items: files, folders with all that is below them, globs such as `clips/**/*.mp4`, `s3://` folders and
@@ -230,10 +230,12 @@ def load_videos(items: Sequence[str | StorePath], name: str | None = None) -> Da
         opened = pool.map(
             lambda item: WebFile.at(str(item)) if str(item).startswith(_WEB) else item, distinct
         )
-        files = [file for item in opened for file in _files_of(item)]
-    if not files:
-        sources = summarize(list(map(str, items))) or "an empty list"
-        next_step = "name other folders; a data set with labels is given by its .csv or .toml"
+        listed = {item: list(_files_of(source)) for item, source in zip(distinct, opened, strict=True)}
+    files = [file for own in listed.values() for file in own]
+    empty = [str(item) for item, own in listed.items() if not own]
+    if empty or not files:
+        sources = summarize(empty) or "an empty list"
+        next_step = "leave it out or name others; a data set with labels is given by its .csv or .toml"
         raise DatasetError(f"there are no videos in {sources}; {next_step}.")
     shared = PurePath(os.path.commonpath([folder for folder, _, _ in files]))
     named: dict[str, VideoFile] = {}
