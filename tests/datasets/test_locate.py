@@ -86,7 +86,7 @@ def test_load_videos__refuses_what_is_no_video(clips: Path, item: str, message: 
 
 
 def test_load_dataset__of_a_folder_of_videos_has_no_label_files(clips: Path) -> None:
-    with pytest.raises(DatasetError, match=r"is a folder of videos, so labels do not apply; for videos with"):
+    with pytest.raises(DatasetError, match=r"is a folder of videos, so no labels apply; for videos with"):
         load_dataset("clips/", labels="mos.csv")
 
 

@@ -218,12 +218,9 @@ def is_video_source(name: str) -> bool:
 def load_videos(items: Sequence[str | StorePath], name: str | None = None) -> Dataset:
     """Return a data set of videos without labels: `extract` takes it, `fit` does not.
 
-    A video is named by its path below the folder that all items share, whose name is that of the data set by
-    default. The folder of an item is the named one, that of a file, or that before the first wildcard.
-
-    Args:
-        items: files, folders with all that is below them, globs such as `clips/**/*.mp4`, `s3://` folders and
-            files, and `https://` files.
+    Items are files, folders with all that is below them, globs such as `clips/**/*.mp4`, `s3://` folders and
+    files, and `https://` files. A video is named by its path below the folder that they share (of a glob, the
+    one before the first wildcard), whose name is that of the data set by default.
     """
     with ThreadPoolExecutor(16, "requests") as pool:
         distinct = dict.fromkeys(items)
