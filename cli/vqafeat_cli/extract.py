@@ -28,8 +28,11 @@ _STARTUP = "Seconds to wait while no Ray worker can start.  [default: 600]"
 def _with_stdin(context: click.Context, parameter: click.Parameter, items: tuple[str, ...]) -> list[str]:
     names: list[str] = []
     for item in items:
-        names += sys.stdin.read().splitlines() if item == "-" else [item]
-    return list(filter(None, names))
+        lines = list(filter(None, sys.stdin.read().splitlines() if item == "-" else [item]))
+        if item == "-" and not lines:
+            raise click.UsageError("- reads the names of videos from stdin, which is empty; list some there.")
+        names += lines
+    return names
 
 
 @click.command()

@@ -89,7 +89,7 @@ def head(file: Path, out: Path, dataset: str, features: str | None, largest_labe
     \b
     Examples:
       vqafeat import head VSFA.pt --out runs/vsfa-released
-      vqafeat import head MDTVSFA.pt --dataset live-vqc --out runs/mdtvsfa-released
+      vqafeat import head MDTVSFA.pt --dataset cvd2014 --out runs/mdtvsfa-released
     """
     from vqafeat.datasets import load_manifest
     from vqafeat.evaluation.import_head import import_head

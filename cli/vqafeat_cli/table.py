@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _DATASET = "Data set to use; repeatable. demo replaces all data sets.  [default: all in the store]"
 _PROTOCOL = "Split protocol in place of the table's: content, video, stored or official."
 _RECIPE = "Recipe in place of the table's, such as li for li-released; `vqafeat list recipes` names them."
+_CHECK = "Exit with code 3 if a difference exceeds the table's tolerance, or if there is nothing to compare."
 _PUBLISHED = "Fill the table from these published predictions (.npz) instead of training."
 
 
@@ -42,7 +43,7 @@ _PUBLISHED = "Fill the table from these published predictions (.npz) instead of 
 @option("--protocol", help=_PROTOCOL)
 @option("--published-predictions", type=PATH, help=_PUBLISHED)
 @option("--format", "form", default="md", help="Format: md, latex (booktabs), csv (a line per cell) or html.")
-@flag("--check", "checks", help="Exit with code 3 if a difference exceeds the tolerance in the table's file.")
+@flag("--check", "checks", help=_CHECK)
 @option("--out", type=PATH, help="Folder to write one file per table to, instead of stdout.")
 @option("--plots", type=PATH, help="Folder for PNG plots of tables that are figures of a paper.")
 @several(

@@ -133,7 +133,7 @@ def _compare(
     return differing
 
 
-_SKIP = "Leave out and list incomplete or damaged entries, instead of refusing the store."
+_SKIP = "Leave out and list incomplete or damaged entries (exit code 3), instead of refusing them."
 _out = option("--out", metavar="PATH|URL", help="Store to write.  [default: replace STORE]")
 _paths_options = options.together(_out, options.paths_option("store", "out"))
 _skip_missing_option = flag("--skip-missing", help=_SKIP)
@@ -146,7 +146,7 @@ _skip_missing_option = flag("--skip-missing", help=_SKIP)
     "--shard-size", default="64M", help="Largest size of a shard of features, which is one file."
 )
 @_skip_missing_option
-def pack(store: StorePath, out: StorePath | None, shard_size: int, skip_missing: bool) -> None:
+def pack(store: StorePath, out: StorePath | None, shard_size: int, skip_missing: bool) -> int:
     """Pack a finished store into a few large files.
 
     A packed store has one sharded array per feature set instead of thousands of files. It is
@@ -161,14 +161,14 @@ def pack(store: StorePath, out: StorePath | None, shard_size: int, skip_missing:
     """
     from vqafeat.store import pack_store
 
-    _print_packed(pack_store(store, out, shard_size, skip_missing), "packed")
+    return _print_packed(pack_store(store, out, shard_size, skip_missing), "packed")
 
 
 @click.command()
 @click.argument("store")
 @_paths_options
 @_skip_missing_option
-def unpack(store: StorePath, out: StorePath | None, skip_missing: bool) -> None:
+def unpack(store: StorePath, out: StorePath | None, skip_missing: bool) -> int:
     """Turn a packed store back into a writable one.
 
     \b
@@ -177,11 +177,12 @@ def unpack(store: StorePath, out: StorePath | None, skip_missing: bool) -> None:
     """
     from vqafeat.store import unpack_store
 
-    _print_packed(unpack_store(store, out, skip_missing), "unpacked")
+    return _print_packed(unpack_store(store, out, skip_missing), "unpacked")
 
 
-def _print_packed(result: "PackResult", verb: str) -> None:
+def _print_packed(result: "PackResult", verb: str) -> int:
     done = f"already {verb}" if result.unchanged else verb
     click.echo(f"{result.path}: {done}, {result.videos} complete entries, content {result.digest}")
     for entry in result.left_out:
         click.echo(f"  left out: {entry}", err=True)
+    return options.FINISHED_WITH_FAILURES if result.left_out else 0

@@ -194,8 +194,8 @@ def test_main__a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> Non
         ("report none --videos folder", "videos is 'folder', which is not a folder"),
         ("table li-5 --recorded=x.npz", "leave out --published-predictions"),
         ("predict none . --scale-of konvid", "'.'"),
-        ("import head none.pt --out x --score-scale -1", "score_scale is -1.0"),
-        ("import head none.pt --out x --largest-label -1", "score_scale is -1.0"),
+        ("import head none.pt --out x --score-scale -1", "largest_label is -1.0"),
+        ("import head none.pt --out x --largest-label -1", "largest_label is -1.0"),
     ],
 )
 def test_main__takes_former_spellings_of_options(run: Run, arguments: str, words: str) -> None:

@@ -41,6 +41,19 @@ def test_extract__takes_a_folder_a_glob_and_a_list(
     assert not FeatureStore.open("packed/clips.zarr").dataset.labelled
 
 
+def test_extract__refuses_items_without_a_video(
+    run: Run, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    ended = run("extract", "-", *EXTRACT)
+    assert ended.code == 2
+    assert "- reads the names of videos from stdin, which is empty; list some there" in ended.err
+    ended = run("extract", "clips/", "clip/*.mp4", *EXTRACT)
+    assert ended.code == 1
+    assert "there are no videos in clip/*.mp4; leave it out or name others" in ended.err
+    assert not Path("features").exists()
+
+
 def test_fit__says_that_labels_are_missing_and_takes_them_later(run: Run, clips: Path) -> None:
     assert run("extract", "clips/", *EXTRACT).code == 0
     fit = ("fit", "--head", "no-time", "--dataset", "clips/", "--splits", 1, "--epochs", 1, "--jobs", 1)

@@ -78,14 +78,15 @@ def test_load_videos__refuses_names_that_are_not_utf8(clips: Path) -> None:
     ],
 )
 def test_load_videos__refuses_what_is_no_video(clips: Path, item: str, message: str) -> None:
-    with pytest.raises(DatasetError, match=message):
-        load_videos([item])
+    for items in ([item], ["clips", item]):
+        with pytest.raises(DatasetError, match=message):
+            load_videos(items)
     with pytest.raises(DatasetError, match="there are no videos in an empty list"):
         load_videos([])
 
 
 def test_load_dataset__of_a_folder_of_videos_has_no_label_files(clips: Path) -> None:
-    with pytest.raises(DatasetError, match=r"is a folder of videos, so labels do not apply; for videos with"):
+    with pytest.raises(DatasetError, match=r"is a folder of videos, so no labels apply; for videos with"):
         load_dataset("clips/", labels="mos.csv")
 
 

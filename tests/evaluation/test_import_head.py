@@ -26,13 +26,13 @@ KONVID = load_manifest("konvid")
 def import_head(
     path: Path,
     out: Path,
-    score_scale: float | None = None,
+    largest_label: float | None = None,
     dataset: str = "konvid",
     mos_range: tuple[float, float] = (1.22, 4.64),
     feature_sets: str | None = None,
 ) -> Path:
     trained_on = replace(KONVID, name=dataset, mos_range=mos_range)
-    return module.import_head(path, out, trained_on, score_scale, feature_sets)
+    return module.import_head(path, out, trained_on, largest_label, feature_sets)
 
 
 class NeedsCode:
@@ -60,7 +60,7 @@ def small_released(**changes: torch.Tensor) -> dict[str, torch.Tensor]:
 def vsfa(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
     return Model.load(
         import_head(
-            shared_data / "heads" / "VSFA.pt", tmp_path_factory.mktemp("import") / "run", score_scale=4.64
+            shared_data / "heads" / "VSFA.pt", tmp_path_factory.mktemp("import") / "run", largest_label=4.64
         )
     )
 
@@ -98,7 +98,7 @@ def test_import_head__vsfa_forgets_its_start_in_the_warm_up(
 def test_import_head__a_small_head(tmp_path: Path) -> None:
     torch.save(small_released(), tmp_path / "head.pt")
     folder = import_head(
-        tmp_path / "head.pt", tmp_path / "run", score_scale=2.0, dataset="own", mos_range=(0.0, 2.0)
+        tmp_path / "head.pt", tmp_path / "run", largest_label=2.0, dataset="own", mos_range=(0.0, 2.0)
     )
     model = Model.load(folder)
     assert (model.config.channels, model.config.options["reduced"], model.config.options["hidden"]) == (
@@ -114,9 +114,9 @@ def test_import_head__a_small_head(tmp_path: Path) -> None:
         "imported head: its training and test videos are not known"
     ]
     with pytest.raises(ArgumentError, match=r"run' exists; name another folder with --out"):
-        import_head(tmp_path / "head.pt", folder, score_scale=2.0)
-    with pytest.raises(ArgumentError, match=r"score_scale is 0; it has to be the largest label"):
-        import_head(tmp_path / "head.pt", tmp_path / "other", score_scale=0)
+        import_head(tmp_path / "head.pt", folder, largest_label=2.0)
+    with pytest.raises(ArgumentError, match=r"largest_label is 0; it has to be the largest label"):
+        import_head(tmp_path / "head.pt", tmp_path / "other", largest_label=0)
     with pytest.raises(ArgumentError, match=r"names in 'a\+a' have to be different"):
         import_head(tmp_path / "head.pt", tmp_path / "other", feature_sets="a+a")
 
@@ -154,10 +154,10 @@ def test_import_head__names_the_first_keys_of_other_layouts(tmp_path: Path) -> N
         match=r"is not VSFA's released head: q.bias is missing; Ldr.weight is not of that network. Expected "
         r"are ann.fc0.weight",
     ):
-        import_head(tmp_path / "wrong.pt", tmp_path / "run", score_scale=1)
+        import_head(tmp_path / "wrong.pt", tmp_path / "run", largest_label=1)
     torch.save(small_released(**{"rnn.bias_hh_l0": torch.zeros(8)}), tmp_path / "shape.pt")
     with pytest.raises(WeightsError, match=r"recurrence.bias_hh_l0 is \(8,\) in place of \(9,\)"):
-        import_head(tmp_path / "shape.pt", tmp_path / "run", score_scale=1)
+        import_head(tmp_path / "shape.pt", tmp_path / "run", largest_label=1)
     assert not (tmp_path / "run").exists()
 
 
@@ -257,7 +257,7 @@ def test_import_head__of_one_data_set_and_of_fused_features(tmp_path: Path) -> N
         import_head(tmp_path / "head.pt", tmp_path / "run")
     with pytest.raises(
         ArgumentError,
-        match=r"score_scale is 5.0, but .* maps its outputs to the labels of 'youtube-ugc'; leave",
+        match=r"largest_label is 5.0, but .* maps its outputs to the labels of 'youtube-ugc'; leave",
     ):
         import_head(tmp_path / "head.pt", tmp_path / "run", 5.0, "youtube-ugc")
     assert not (tmp_path / "run").exists()

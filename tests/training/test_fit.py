@@ -5,11 +5,13 @@ that folder.
 import csv
 import json
 import resource
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import pytest
 import torch
@@ -274,7 +276,8 @@ def test_fit__stops_at_or_skips_missing_features(make_store: MakeStore, tmp_path
         small_fit(store, tmp_path / "run")
     run = small_fit(store, tmp_path / "run", skip_missing=True)
     assert run.metrics.n == (4, 7)
-    assert run.metrics.notes == ("2 video(s) without complete features left out",)
+    left_out = "2 video(s) without complete features left out: clip,3.mp4, clip,16.mp4"
+    assert run.metrics.notes == (left_out,)
     assert json.loads((run.path / "splits.json").read_text())["skipped"] == ["clip,3.mp4", "clip,16.mp4"]
     with pytest.raises(TrainingError, match=r"split 0 has 10 training, 1 test video\(s\) with features"):
         small_fit(make_store(missing=(15, 16, 17, 18), name="gaps"), tmp_path / "other", skip_missing=True)
@@ -367,6 +370,25 @@ def test_model__refuses_wrong_features(make_store: MakeStore, tmp_path: Path) ->
         model.check_identity("tiny", identity(view="crop"))
 
 
+@pytest.mark.parametrize(
+    "changes", [{}, {"memory_bytes": 1}, {"head": "svr", "overrides": {}, "options": {}}]
+)
+def test_fit__refuses_features_without_their_checksums(
+    make_store: MakeStore, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    shutil.copytree(make_store().path, tmp_path / "tiny.zarr")
+    store = FeatureStore.open(tmp_path / "tiny.zarr")
+    run = small_fit(store, tmp_path / "run", **changes)
+    (chunk,) = (store.path / "features" / "tiny").glob(f"*{store.dataset.videos[17].name}/values/c/0/0")
+    chunk.write_bytes(chunk.read_bytes()[:-5] + b"?" + chunk.read_bytes()[-4:])
+    message = r"values/c/0/0' does not have its checksum; run `vqafeat verify`"
+    with pytest.raises(StoreError, match=message):
+        small_fit(store, tmp_path / "damaged", **changes)
+    with pytest.raises(StoreError, match=message):
+        evaluate(run, store)
+    assert small_fit(store, run.path, **changes).was_finished  # nothing is read for it
+
+
 def test_model_load__reports_damaged_runs(make_store: MakeStore, tmp_path: Path) -> None:
     folder = small_fit(make_store(), tmp_path / "run").path
     config = json.loads((folder / "config.json").read_text())
@@ -418,7 +440,7 @@ def test_evaluate__on_another_data_set_takes_all_its_videos(make_store: MakeStor
     evaluation = evaluate(run.path, other, skip_missing=True, mapping="logistic")
     assert evaluation.measured_on == "all 9 videos of 'other'"
     assert evaluation.summary.n == (8, 8)
-    assert evaluation.summary.notes[0] == "1 video(s) without complete features left out"
+    assert evaluation.summary.notes[0] == "1 video(s) without complete features left out: clip,8.mp4"
     with pytest.raises(
         ArgumentError, match=r"5 test videos of the run are not in .* use the store of the run, or fit again"
     ):
@@ -435,7 +457,9 @@ def test_evaluate__a_head_with_one_measured_video_has_no_metrics(
     assert np.isnan(summary.srocc.values[0])
     assert summary.srocc.values[1] == whole.summary.srocc.values[1]
     few = "not measured, as fewer than 2 of the videos are in the test part"
-    assert summary.notes == ("4 video(s) without complete features left out", f"split 0: {few}")
+    first, second = summary.notes
+    assert first.startswith("4 video(s) without complete features left out: clip,15.mp4, clip,16.mp4, ")
+    assert second == f"split 0: {few}"
 
 
 def test_evaluate__refuses_features_computed_differently_unless_allowed(
@@ -472,7 +496,8 @@ def test_fit__one_split_that_fails_ends_the_others(make_store: MakeStore, tmp_pa
     long = Split(tuple(range(10)), tuple(range(10, 15)), (15, 16))
     failing = Split((17, 18, 19), (), (15, 16))
     start = time.monotonic()
-    chunk.write_bytes(poisoned.tobytes() + whole[-4:])
+    checksum = google_crc32c.value(poisoned.tobytes()).to_bytes(4, "little")
+    chunk.write_bytes(poisoned.tobytes() + checksum)
     try:
         with pytest.raises(TrainingError, match=r"clip,19.mp4"):
             small_fit(

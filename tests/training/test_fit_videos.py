@@ -171,7 +171,7 @@ def test_fit__final_head_refuses_missing_features_before_training(
     run = small_fit(store, tmp_path / "run", splits=[first], final=True, skip_missing=True)
     assert run.final is not None
     assert run.metrics.notes == ()
-    assert run.final.metrics.notes[0] == "1 video(s) without complete features left out"
+    assert run.final.metrics.notes[0] == "1 video(s) without complete features left out: clip,19.mp4"
     assert len(run.final.splits[0]["train"]) == 19
 
 

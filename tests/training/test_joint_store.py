@@ -295,7 +295,7 @@ def test_fit__refuses_what_several_data_sets_do_not_allow(make_store: MakeStore,
         small_fit(make_store(), tmp_path / "run", overrides={"multi_dataset": "pooled"})
     one = [Split((*range(10), 20, 21, 22), (), (*range(15, 20), 28))]
     with pytest.raises(
-        TrainingError, match=r"test part of 'other' has 1 video\(s\); its metrics take at least 2. Use"
+        TrainingError, match=r"test part of 'other' has 1 video\(s\); metrics take at least 2. Use"
     ):
         mixed_fit(source, tmp_path / "run", splits=one)
     assert not (tmp_path / "run").exists()

@@ -61,9 +61,7 @@ def load_dataset(
     if is_video_source(name) or (isinstance(name_or_path, Path) and name_or_path.is_dir()):
         if labels is not None:
             next_step = f"for videos with labels, give the path of a .csv ({CSV_COLUMNS}) or .toml"
-            raise DatasetError(
-                f"data set '{name}' is a folder of videos, so labels do not apply; {next_step}."
-            )
+            raise DatasetError(f"data set '{name}' is a folder of videos, so no labels apply; {next_step}.")
         return load_videos([name_or_path])
     manifest = load_manifest(name)
     if labels is None:

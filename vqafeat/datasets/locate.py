@@ -218,22 +218,21 @@ def is_video_source(name: str) -> bool:
 def load_videos(items: Sequence[str | StorePath], name: str | None = None) -> Dataset:
     """Return a data set of videos without labels: `extract` takes it, `fit` does not.
 
-    A video is named by its path below the folder that all videos share, whose name is that of the data set
-    by default.
-
-    Args:
-        items: files, folders with all that is below them, globs such as `clips/**/*.mp4`, `s3://` folders and
-            files, and `https://` files.
+    Items are files, folders with all that is below them, globs such as `clips/**/*.mp4`, `s3://` folders and
+    files, and `https://` files. A video is named by its path below the folder that they share (of a glob, the
+    one before the first wildcard), whose name is that of the data set by default.
     """
     with ThreadPoolExecutor(16, "requests") as pool:
         distinct = dict.fromkeys(items)
         opened = pool.map(
             lambda item: WebFile.at(str(item)) if str(item).startswith(_WEB) else item, distinct
         )
-        files = [file for item in opened for file in _files_of(item)]
-    if not files:
-        sources = summarize(list(map(str, items))) or "an empty list"
-        next_step = "name other folders; a data set with labels is given by its .csv or .toml"
+        listed = {item: list(_files_of(source)) for item, source in zip(distinct, opened, strict=True)}
+    files = [file for own in listed.values() for file in own]
+    empty = [str(item) for item, own in listed.items() if not own]
+    if empty or not files:
+        sources = summarize(empty) or "an empty list"
+        next_step = "leave it out or name others; a data set with labels is given by its .csv or .toml"
         raise DatasetError(f"there are no videos in {sources}; {next_step}.")
     shared = PurePath(os.path.commonpath([folder for folder, _, _ in files]))
     named: dict[str, VideoFile] = {}

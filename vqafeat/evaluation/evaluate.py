@@ -84,9 +84,9 @@ def evaluate(
     tests, measured_on, notes = _select_tests(recorded, model, source, part)
     required = {name for names in tests for name in names}
     rows = _rows_to_measure(source, config.feature_sets, required, skip_missing)
-    if len(rows) < len(required):
-        notes.append(f"{len(required) - len(rows)} video(s) without complete features left out")
-    sequences = features.load_features(source, config.feature_sets, rows)
+    if left_out := required.difference(source.dataset.videos[row].name for row in rows):
+        notes.append(features.left_out_note(sorted(left_out)))
+    sequences = features.load_features(source, config.feature_sets, rows, checked=True)
     if not own:
         notes += _notes_of_other_data(recorded["splits"], model, dataset, sequences.names)
     if frame_input != config.frame_input:

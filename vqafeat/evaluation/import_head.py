@@ -123,30 +123,30 @@ def _read_lines(released: Mapping[str, Tensor]) -> tuple[list[str], dict[str, Te
 
 
 def read_released(
-    path: Path, dataset: Manifest, score_scale: float | None = None, feature_sets: str | None = None
+    path: Path, dataset: Manifest, largest_label: float | None = None, feature_sets: str | None = None
 ) -> tuple[RunConfig, Head]:
     """Return the configuration and the head in a state dict, for example VSFA.pt or MDTVSFA.pt.
 
     Args:
         dataset: the data set of the training; of several, the one on whose scale the head is to score.
-        score_scale: of VSFA, the largest MOS, by which its labels were divided; by default the data set's.
+        largest_label: of VSFA, the largest MOS, by which its labels were divided; by default the data set's.
         feature_sets: by default, for 4608 channels Li et al.'s fusion, else GAP ‖ GSP of ResNet-50.
     """
-    if score_scale is not None and not score_scale > 0:
+    if largest_label is not None and not largest_label > 0:
         allowed = "it has to be the largest label of its data set, such as 4.64 for KoNViD-1k"
-        raise ArgumentError(f"score_scale is {score_scale}; {allowed}.")
+        raise ArgumentError(f"largest_label is {largest_label}; {allowed}.")
     if feature_sets is not None:
         split_feature_sets(feature_sets)  # checks the names
     where = f"weights file '{path}'"
     name, channels, options, weights = read_head(read_state_dict(path), where, dataset.name)
     on_label_scale = name == "mdtvsfa"
-    if on_label_scale and score_scale is not None:
+    if on_label_scale and largest_label is not None:
         line = f"{where} maps its outputs to the labels of '{dataset.name}'"
-        raise ArgumentError(f"score_scale is {score_scale}, but {line}; leave --largest-label out.")
+        raise ArgumentError(f"largest_label is {largest_label}, but {line}; leave --largest-label out.")
     options = head_options(name, options)
     head = build_head(name, channels, options)
     results.load_checked(head, {**head.state_dict(), **weights}, f"weights in '{path}'")
-    scaling = LabelScaling(1.0 if on_label_scale else float(score_scale or dataset.mos_range[1]))
+    scaling = LabelScaling(1.0 if on_label_scale else float(largest_label or dataset.mos_range[1]))
     trained_on = TrainingDataset(dataset.name, "", dataset.score_name, dataset.mos_range, (scaling,))
     config = RunConfig(
         head=name,
@@ -169,13 +169,13 @@ def import_head(
     path: Path,
     out: Path,
     dataset: Manifest,
-    score_scale: float | None = None,
+    largest_label: float | None = None,
     feature_sets: str | None = None,
 ) -> Path:
     """Make a run folder of a released head, and return it; see `read_released` for the arguments."""
     if out.exists():
         raise ArgumentError(f"'{out}' exists; name another folder with --out.")
-    config, head = read_released(path, dataset, score_scale, feature_sets)
+    config, head = read_released(path, dataset, largest_label, feature_sets)
     write_json(out / results.CONFIG, config.as_dict())
     write_json(out / results.SPLITS, {"kind": config.split_kind, "skipped": [], "splits": []})
     results.write_weights(results.weights_path(out, 0), head.state_dict())

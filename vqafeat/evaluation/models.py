@@ -102,9 +102,7 @@ def _fetched(name: str, model: PublishedModel) -> Path:
         problem = f"the model '{name}' cannot be fetched from {model.url} ({error})"
         raise WeightsError(f"{problem}; try again, {by_path}.") from error
     if (digest := sha256(content).hexdigest()) != model.sha256:
-        problem = (
-            f"{model.url} now has another file: its SHA-256 is {digest}, but '{name}' has {model.sha256}"
-        )
+        problem = f"{model.url} has another file: its SHA-256 is {digest}, but '{name}' has {model.sha256}"
         raise WeightsError(f"{problem}. It is not used; {by_path.removeprefix('or ')}.")
     with translate_cache_errors(folder):
         write_bytes(path, content)

@@ -206,7 +206,7 @@ class Scorer:
         splits = self.checks.held_out(digest, self._splits) if self._held_out else self._splits
         if not splits:
             heads = "the requested head" if len(self._splits) < len(model.heads) else "every head"
-            message = f"'{path}': {heads} was fitted on this video, so no head can score it as held out."
+            message = f"'{path}': {heads} was fitted on this video; leave out --held-out to score it."
             raise VideoError("seen-in-training", message)
         scores = model.calibrated(model.outputs(features.values, splits, draws), splits)
         rows, frame_scores, warmup = model.frame_curve(features.values, splits, draws)

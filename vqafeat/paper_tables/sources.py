@@ -112,9 +112,9 @@ class DemoShare:
         names = {video.name for video in self.dataset.videos}
         return [name for name in self.store.complete_videos(feature_set.removesuffix(AGAIN)) if name in names]
 
-    def read(self, feature_set: str, video: str) -> VideoFeatures:
+    def read(self, feature_set: str, video: str, checked: bool = False) -> VideoFeatures:
         """Return the features of a video."""
-        return self.store.read(feature_set.removesuffix(AGAIN), video)
+        return self.store.read(feature_set.removesuffix(AGAIN), video, checked)
 
 
 def _with_parts(whole: Dataset, contents: Sequence[str], suffix: str) -> Dataset:

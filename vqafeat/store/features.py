@@ -80,8 +80,8 @@ class FeatureReader(Protocol):
     def complete_videos(self, feature_set: str) -> list[str]:
         """Return the videos whose features are stored completely."""
 
-    def read(self, feature_set: str, video: str) -> VideoFeatures:
-        """Return the features of one video."""
+    def read(self, feature_set: str, video: str, checked: bool = False) -> VideoFeatures:
+        """Return the features of one video; if `checked`, their checksums are compared."""
 
     def seconds(self, video: str) -> Seconds | None:
         """Return (decoded frame,) presentation times, or None where they are not known."""
@@ -97,6 +97,7 @@ class _StoredFeatures(Sequence[Array]):
     store: FeatureReader
     feature_sets: tuple[str, ...]
     videos: tuple[str, ...]
+    checked: bool = False  # whether each reading compares checksums
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -116,7 +117,7 @@ class _StoredFeatures(Sequence[Array]):
 
     def _fused(self, row: int) -> VideoFeatures:
         video = self.videos[row]
-        return fuse([self.store.read(name, video) for name in self.feature_sets], video)
+        return fuse([self.store.read(name, video, self.checked) for name in self.feature_sets], video)
 
 
 class SharedFeatures(Sequence[Array]):
@@ -159,8 +160,8 @@ class SharedFeatures(Sequence[Array]):
 class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
     """Videos as frame features with their MOS; `dataset[i]` is ((time, channel) float32, mos).
 
-    Features keep their type, in memory or read from a store at each access. Each video is read once at the
-    start, so that a damaged store is reported before any training.
+    Features keep their type, in memory or read from a store at each access. The shape of each is read at the
+    start, so that a store with missing files is reported before any training.
 
     Attributes:
         contents: the content that each video shows; videos of one content share it.
@@ -301,6 +302,11 @@ def complete_rows(store: FeatureReader, feature_sets: str) -> tuple[int, ...]:
     return tuple(row for row, video in enumerate(store.dataset.videos) if video.name in complete)
 
 
+def left_out_note(videos: Sequence[str]) -> str:
+    """Return the note of a result from which videos without complete features were left out."""
+    return f"{len(videos)} video(s) without complete features left out: {summarize(videos, 3)}"
+
+
 def file_digests(store: FeatureReader, videos: Sequence[str]) -> dict[str, str]:
     """Return the SHA-256 of each video's file; videos whose file is not known are left out."""
     sources = map_concurrently(store.path, store.source, videos)
@@ -308,13 +314,14 @@ def file_digests(store: FeatureReader, videos: Sequence[str]) -> dict[str, str]:
 
 
 def load_features(
-    store: FeatureReader, feature_sets: str = "", rows: Sequence[int] | None = None
+    store: FeatureReader, feature_sets: str = "", rows: Sequence[int] | None = None, checked: bool = False
 ) -> FeatureDataset:
     """Return a store's features, read at each access: one feature set, or several joined by `+`.
 
     Args:
         feature_sets: for example `resnet50` or `resnet50+slowfast-fast`; empty for the only one.
         rows: positions of videos in the data set; None for all. Each has to be complete.
+        checked: compare checksums at each access.
     """
     feature_sets = feature_sets or only_feature_sets(store)
     dataset = store.dataset
@@ -328,7 +335,7 @@ def load_features(
         )
     videos = [dataset.videos[row] for row in rows]
     names = tuple(video.name for video in videos)
-    features = _StoredFeatures(store, split_feature_sets(feature_sets), names)
+    features = _StoredFeatures(store, split_feature_sets(feature_sets), names, checked)
     return FeatureDataset(
         names=names,
         contents=tuple(video.content for video in videos),
@@ -341,12 +348,19 @@ def load_features(
 
 
 def to_shared_memory(data: FeatureDataset, most_bytes: int | None = None) -> FeatureDataset:
-    """Return the data in shared memory unless that takes over `most_bytes`, by default half of the free."""
-    most = free_bytes() // 2 if most_bytes is None else most_bytes
+    """Return the data in shared memory unless that takes over `most_bytes`, by default half of the free.
+
+    In both cases stored features are read once, and refused if they do not have their checksums.
+    """
+    most, stored = free_bytes() // 2 if most_bytes is None else most_bytes, data.features
+    if isinstance(stored, _StoredFeatures):
+        stored = replace(stored, checked=True)
     bounds = (0, *np.cumsum(data.lengths).tolist())
     if bounds[-1] * data.channels * data.dtype.itemsize > most:
+        for row in range(len(stored)):
+            stored[row]
         return data
     features = SharedFeatures(bounds, data.channels, data.dtype)
-    for own, values in zip(features, data.features, strict=True):
+    for own, values in zip(features, stored, strict=True):
         own[:] = values
     return replace(data, features=features)

@@ -23,6 +23,7 @@ from vqafeat.store import open_store
 from vqafeat.store.features import (
     FeatureReader,
     file_digests,
+    left_out_note,
     only_feature_sets,
     split_feature_sets,
     to_shared_memory,
@@ -146,8 +147,8 @@ def _fit_splits(
     if "identical" in leak:
         warnings.warn(leak["identical"]["note"], stacklevel=3)
     write_json(run.path / SPLITS, {**videos.named_splits(), "leak": leak, "sha256": digests})
-    in_memory = is_gradient_based(config.head)
-    data = to_shared_memory(videos.data, memory_bytes) if in_memory else videos.data
+    # a head without epochs reads each video once, so no copy is needed
+    data = to_shared_memory(videos.data, memory_bytes if is_gradient_based(config.head) else 0)
     job = FitJob(store, config, videos.rows, devices, run.path)
     epochs = videos.epochs or config.epochs
     progress = EventFiles(run.path / TENSORBOARD, epochs, progress) if tensorboard else progress
@@ -279,8 +280,7 @@ def _write_results(run: Run, videos: FitVideos, leaks: list[str], results: Seque
 
 
 def _notes(videos: FitVideos, leaks: list[str], loss: str, select: str) -> list[str]:
-    count = len(videos.skipped)
-    skipped = f"{count} video(s) without complete features left out" if count else ""
+    skipped = left_out_note(videos.skipped) if videos.skipped else ""
     open_scale = (
         f"the loss '{loss}' leaves the scale of the heads' own output open: only calibrated scores are on "
         "the labels' scale"

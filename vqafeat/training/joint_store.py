@@ -101,10 +101,10 @@ class JointStore:
         own = ((name, store.complete_videos(feature_set)) for name, store in self._stores.items())
         return [f"{name}{_INSIDE}{video}" for name, videos in own for video in videos]
 
-    def read(self, feature_set: str, video: str) -> VideoFeatures:
+    def read(self, feature_set: str, video: str, checked: bool = False) -> VideoFeatures:
         """Return the features of one video."""
         store, name = self._located(video)
-        return store.read(feature_set, name)
+        return store.read(feature_set, name, checked)
 
     def seconds(self, video: str) -> Seconds | None:
         """Return (decoded frame,) presentation times, or None where they are not known."""

@@ -291,9 +291,7 @@ def check_parts(split: Split, data: FeatureDataset, recipe: Recipe) -> None:
                 "to learn; look at the label list."
             )
         if split.test and (videos := len(own["test"])) < FEWEST_TO_MEASURE:
-            problem = (
-                f"the test part{of} has {videos} video(s); its metrics take at least {FEWEST_TO_MEASURE}"
-            )
+            problem = f"the test part{of} has {videos} video(s); metrics take at least {FEWEST_TO_MEASURE}"
             raise TrainingError(f"{problem}. Use more videos, or a larger test share, as --ratio 40/30/30.")
         for part in selecting:
             if (videos := len(own[part])) < FEWEST_FOR_SROCC:
