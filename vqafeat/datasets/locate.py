@@ -133,13 +133,12 @@ def is_skipped(name: str) -> bool:
 def _walk(root: Path) -> Iterator[str]:
     """Yield the relative POSIX paths of the files below `root`; links are followed, but each folder once."""
     waiting: list[tuple[Path, str]] = [(root, "")]
-    entered: set[tuple[int, int]] = set()
+    entered: set[tuple[float, ...]] = set()
     while waiting:
         folder, prefix = waiting.pop()
-        status = folder.stat()
-        if (status.st_dev, status.st_ino) in entered:
+        if (inode_and_device := folder.stat()[1:3]) in entered:
             continue
-        entered.add((status.st_dev, status.st_ino))
+        entered.add(inode_and_device)
         try:
             with os.scandir(folder) as opened:
                 entries = [entry for entry in opened if not is_skipped(entry.name)]

@@ -98,24 +98,17 @@ def extract_features(
 ) -> ExtractionSummary:
     """Extract the feature sets of every video that the store does not hold completely yet.
 
-    An interrupted extraction finishes the write in progress, and the same call resumes it.
+    An interrupted extraction finishes the write in progress, and the same call resumes it. Other arguments
+    and the errors are those of `extract`.
 
     Args:
-        dataset: videos without a path are looked for below the data set's root.
         feature_sets: names such as `resnet50:stages@short540`; or, for one device, extractors built before.
         store: folder of the stores, in which `<dataset>.zarr` is made; or an open store.
-        weights: backbone → `imagenet`, `random`, `random:SEED` or a file; others use their published weights.
-        dtype: in which features are stored, `float16` or `float32`.
-        precision: in which networks compute, `fp32`, `fp16` or `bf16`; None for fp32 on a CPU, fp16 on a GPU.
         resources: of each process that runs networks.
         devices: of this machine, such as `cuda:0`, that share the videos; None for that of `resources`.
         cluster: the Ray cluster whose machines extract.
         whole: the data set before videos without a file were left out. The store gets all labels, and the
             failure log the videos that were left out.
-
-    Raises:
-        IdentityError: the store holds one of the feature sets under another identity; no video was read.
-        StoreError: another process is writing to the store, or the disk is full.
     """
     for argument, value in (("feature_sets", feature_sets), ("devices", devices)):
         if isinstance(value, str):
