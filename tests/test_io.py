@@ -1,6 +1,7 @@
-"""Text that spreadsheets take for formulas, through the files that the tool writes and reads."""
+"""Text that spreadsheets take for formulas, and files that are no regular ones."""
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from vqafeat.datasets import load_dataset
 from vqafeat.datasets.label_readers import text_of
 from vqafeat.errors import DatasetError
-from vqafeat.io import escape_formula, unescape_formula
+from vqafeat.io import escape_formula, unescape_formula, write_bytes
 from vqafeat.paper_tables.load import load_table
 from vqafeat.training.predictions import Prediction, read_rows, write_predictions
 
@@ -52,3 +53,15 @@ def test_reading__refuses_files_of_absurd_size(tmp_path: Path) -> None:
             DatasetError, match="has 300 MiB; label files, manifests and tables of at most 256 MiB are read"
         ):
             read(tmp_path / name)
+
+
+def test_write_bytes__does_not_replace_a_pipe_or_a_device(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_bytes(tmp_path / "pipe", b"scores")
+        assert os.read(reader, 10) == b"scores"
+    finally:
+        os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

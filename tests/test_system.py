@@ -1,8 +1,10 @@
 """Amounts of memory as they are typed; what is free; memory that is shared."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -140,3 +142,31 @@ def test_full_float32__holds_within_and_restores() -> None:
     with full_float32():
         assert (products.allow_tf32, cudnn.allow_tf32) == (False, False)
     assert (products.allow_tf32, cudnn.allow_tf32) == before
+
+
+def test_process_context__imports_print_no_traceback_after_ctrl_c(tmp_path: Path) -> None:
+    (tmp_path / "slow_module.py").write_text("import time; open('started', 'w').close(); time.sleep(1)")
+    lines = [
+        "import time",
+        "from vqafeat.system import process_context",
+        "try:",
+        "    process_context(['slow_module']).Process(target=time.sleep, args=(30,), daemon=True).start()",
+        "    time.sleep(30)",
+        "except KeyboardInterrupt:",
+        "    pass",
+    ]
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    process = subprocess.Popen(
+        [sys.executable, "-c", "\n".join(lines)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    end = time.monotonic() + 60
+    while not (tmp_path / "started").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)  # all processes that share stderr have ended
+    assert (process.returncode, errors) == (0, "")

@@ -76,6 +76,9 @@ def file_sha256(path: Path) -> str:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically, and make its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and (not path.is_file() or path.parent == Path("/dev")):  # a pipe, a device, /dev/stdout
+        path.write_bytes(content)
+        return
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_bytes(content)

@@ -127,9 +127,16 @@ def full_float32() -> Iterator[None]:
 def process_context(preloaded: Sequence[str]) -> "BaseContext":
     """Return a context that never forks this process: a fork after PyTorch's threads were used can hang."""
     import multiprocessing
+    from multiprocessing import forkserver, resource_tracker
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preloaded))  # imported once, for all new processes
+    resource_tracker.ensure_running()  # not below, since it unblocks SIGINT
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:  # the server inherits the mask: Ctrl-C would end its imports with a traceback
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return context
 
 
@@ -234,6 +241,7 @@ def _process_main(pipe: "Connection[Any, Any]", environment: dict[str, str], pic
     os.environ.update(environment)  # the fork server has an older one
     exit_with_parent(pipe)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which the fork server blocks
         try:
             result = pickle.loads(pickled)(lambda event: pipe.send(("event", event)))
         except VqafeatError as error:

@@ -85,9 +85,9 @@ def evaluate(
         own = {group.name: group.summary.as_json({group.name: group.videos}) for group in grouped.groups}
         values |= {"by": grouped.by, "groups": own, "ungrouped": grouped.ungrouped}
         lines += _group_lines(grouped, result.mapping)
+    print_result(json, values, lines)
     if out is not None:
         _write_predictions(result, source.dataset.score_name, f"{run} on {source.dataset.name}", out)
-    print_result(json, values, lines)
 
 
 def _write_predictions(result: "Evaluation", score_name: str, title: str, out: Path) -> None:

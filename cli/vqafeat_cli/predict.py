@@ -173,10 +173,12 @@ def _as_json(path: Path, scored: "ScoredVideo | VideoError") -> dict[str, Any]:
 
 
 def _write_results(rows: list[dict[str, Any]], table: Path | None, json: bool) -> None:
-    if table is not None:
-        write_csv(table, _COLUMNS, [[row[name] for name in _COLUMNS] for row in rows])
-    if json:
-        click.echo(json_text(rows))
+    try:
+        if json:
+            click.echo(json_text(rows))
+    finally:  # a reader that ends early, such as `head`, costs no CSV, and a full disk no JSON
+        if table is not None:
+            write_csv(table, _COLUMNS, [[row[name] for name in _COLUMNS] for row in rows])
 
 
 def _write_curve(scored: "ScoredVideo", out: Path, stem: str, raw: "RawGeometry | None") -> Path:

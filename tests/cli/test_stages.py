@@ -282,6 +282,9 @@ def test_evaluate__writes_the_predictions_and_their_scatter(run: Run, avg_gru: P
         expected = fitted[row["split"], row["video"]]
         assert float(row["prediction"]) == pytest.approx(float(expected["prediction"]), abs=1e-6)
     assert (here / "measured" / "predictions.png").read_bytes().startswith(b"\x89PNG")
+    (here / "file").touch()
+    lost = run("evaluate", avg_gru, "--out", here / "file", "--json")
+    assert (lost.code, "srocc" in json.loads(lost.out)) == (1, True)
 
 
 def test_show__a_run_with_its_figures_epochs_and_calibration(run: Run, avg_gru: Path) -> None:
@@ -497,6 +500,13 @@ def test_predict__json_and_csv_have_failures_and_curves(run: Run, avg_gru: Path,
     assert plain[0]["curve"] is None
     refused = run("predict", avg_gru, data / "v1.mp4", "--csv", "tables")
     assert (refused.code, "File 'tables' is a directory" in refused.err) == (2, True)
+
+
+def test_predict__prints_json_if_the_csv_cannot_be_written(run: Run, avg_gru: Path, data: Path) -> None:
+    Path("file").touch()
+    ended = run("predict", avg_gru, data / "v1.mp4", "--csv", "file/scores.csv", "--json")
+    assert (ended.code, "'file' cannot be read or written to" in ended.err) == (1, True)
+    assert json.loads(ended.out)[0]["score"] is not None
 
 
 def test_predict__writes_names_that_are_not_utf8(run: Run, avg_gru: Path, data: Path) -> None:

@@ -55,6 +55,15 @@ def test_load_videos__names_files_below_the_folder_that_they_share(clips: Path) 
     assert names(load_videos(["clips/[1].mp4"])) == ["[1].mp4"]
 
 
+def test_load_videos__steps_over_links_that_lead_nowhere(clips: Path) -> None:
+    for name, target in (("x", "x"), ("p.mp4", "q.mp4"), ("q.mp4", "p.mp4"), ("lost.mp4", "nothing.mp4")):
+        (clips / name).symlink_to(target)
+    everything = ["a.MKV", "b.mp4", "night/c.mp4", "night/deep/d.mp4"]
+    assert names(load_videos(["clips"])) == names(load_videos(["clips/*"])) == everything
+    with pytest.raises(DatasetError, match=r"'clips/p\.mp4' is not a video, a folder or an address"):
+        load_videos(["clips/p.mp4"])
+
+
 def test_load_videos__refuses_names_that_are_not_utf8(clips: Path) -> None:
     (clips / "b.mp4").rename(clips / "caf\udce9.mp4")
     with pytest.raises(DatasetError, match=r"of the video 'caf\\udce9\.mp4' is not UTF-8; rename its file"):

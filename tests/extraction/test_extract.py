@@ -23,7 +23,7 @@ from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.backbones.network import Network
 from vqafeat.datasets import RawGeometry, load_dataset
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreError
-from vqafeat.extraction.extract import extract_features
+from vqafeat.extraction.extract import extract, extract_features
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.results import read_failure_log
 from vqafeat.store import FeatureStore, verify_store
@@ -258,11 +258,15 @@ def test_extract__refuses_wrong_arguments(videos: Path, tmp_path: Path) -> None:
         ([], {}, r"feature_sets is \[\]; give names, or extractors on one device"),
         (built, {"devices": ["cpu", "cpu"]}, r"feature_sets is \['resnet18'\]; give names"),
         (["resnet18"], {"weights": {"resnet": "random"}}, "weights are given for 'resnet'; .* are resnet18"),
+        (["resnet18"], {"weights": "a.pth"}, r"weights is the text 'a.pth'; .* as \{'resnet18': 'a.pth'\}"),
         (["resnet18"], {"dtype": "float64"}, "dtype 'float64' is not one of float16, float32"),
     ]
     for feature_sets, options, message in cases:
         with pytest.raises(ArgumentError, match=message):
             extract_features(dataset, feature_sets, tmp_path, **options)
+    path: Any = "./clips"
+    with pytest.raises(ArgumentError, match=r"dataset is the text './clips'; .* load_dataset\('./clips'\)"):
+        extract(path, ["resnet18"], tmp_path)
     assert not list(tmp_path.glob("*.zarr"))
 
 

@@ -278,6 +278,14 @@ def test_loss__refuses_a_value_for_each_video() -> None:
         Loss(distances)(torch.ones(2), torch.zeros(2))
 
 
+def test_loss__refuses_a_value_that_is_no_tensor() -> None:
+    def distance(scores: Tensor, labels: Tensor) -> Any:
+        return (scores - labels).abs().mean().item()
+
+    with pytest.raises(ArgumentError, match="loss 'distance' returned a float; it has to return one number"):
+        Loss(distance)(torch.ones(2), torch.zeros(2))
+
+
 def test_softmax_weighted_sum__weighs_data_sets_by_their_losses() -> None:
     # Σ e^L·L / Σ e^L in float64; the weights carry gradients too
     losses = [0.3, 1.7, 0.9]

@@ -1,6 +1,7 @@
 """Features from store to batch: fusion, shared memory, and batches."""
 
 import multiprocessing
+import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -266,6 +267,15 @@ def test_feature_dataset__is_a_torch_dataset(make_store: Callable[..., FeatureSt
     assert labels.tolist() == pytest.approx([video.mos for video in store.dataset.videos[3:]])
     with pytest.raises(StoreError, match=r"holds the feature sets sparse, tiny; name one"):
         load_features(store)
+
+
+def test_feature_dataset__is_sent_to_processes(make_store: Callable[..., FeatureStore]) -> None:
+    data = load_features(make_store(5), "tiny")
+    seconds = data.seconds(2)
+    assert data.seconds(2) is seconds  # reading it again would read the features too
+    again = pickle.loads(pickle.dumps(data))  # as for the workers of a DataLoader that are not forked
+    assert torch.equal(again[4][0], data[4][0])
+    np.testing.assert_array_equal(again.seconds(3), data.seconds(3))
 
 
 def test_store_features__are_a_torch_dataset(make_store: MakeStore) -> None:

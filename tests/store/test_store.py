@@ -1,6 +1,7 @@
 """The store: read back through plain Zarr, damaged on purpose, and stopped halfway."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -160,6 +161,14 @@ def test_create__renews_changed_labels_and_keeps_features(store: FeatureStore) -
     again = FeatureStore.create(store.path, more)
     assert again.dataset.videos == more.videos
     assert again.complete_videos("tiny") == ["a.mp4"]
+
+
+def test_create__refuses_a_store_within_a_store(store: FeatureStore) -> None:
+    folder = store.path.parent
+    message = f"'{store.path}' is a store, not a folder of stores; name its folder, '{folder}', with --store"
+    with pytest.raises(StoreError, match=re.escape(message)):
+        FeatureStore.create(store.path / "small.zarr", bare_dataset(["a.mp4"]))
+    assert not (store.path / "small.zarr").exists()
 
 
 def test_create__refuses_another_data_set_of_the_same_name(store: FeatureStore) -> None:

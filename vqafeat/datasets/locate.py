@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from errno import ELOOP
 from glob import has_magic
 from itertools import takewhile
 from math import nan
@@ -132,13 +133,12 @@ def is_skipped(name: str) -> bool:
 def _walk(root: Path) -> Iterator[str]:
     """Yield the relative POSIX paths of the files below `root`; links are followed, but each folder once."""
     waiting: list[tuple[Path, str]] = [(root, "")]
-    entered: set[tuple[int, int]] = set()
+    entered: set[tuple[float, ...]] = set()
     while waiting:
         folder, prefix = waiting.pop()
-        status = folder.stat()
-        if (status.st_dev, status.st_ino) in entered:
+        if (inode_and_device := folder.stat()[1:3]) in entered:
             continue
-        entered.add((status.st_dev, status.st_ino))
+        entered.add(inode_and_device)
         try:
             with os.scandir(folder) as opened:
                 entries = [entry for entry in opened if not is_skipped(entry.name)]
@@ -147,9 +147,15 @@ def _walk(root: Path) -> Iterator[str]:
             next_step = "correct its permissions, or name another with --root DIR"
             raise DatasetError(f"{problem}; {next_step}.") from error
         for entry in entries:
-            if entry.is_dir():
+            try:
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except OSError as error:
+                if error.errno != ELOOP:  # a link to itself is stepped over, as a link to nothing is
+                    raise
+                continue
+            if is_folder:
                 waiting.append((Path(entry.path), f"{prefix}{entry.name}/"))
-            elif entry.is_file():
+            elif is_file:
                 yield f"{prefix}{entry.name}"
 
 
@@ -275,7 +281,7 @@ def _files_of(item: _Item) -> Iterator[_Listed]:
     elif has_magic(str(item)):
         fixed = Path(*takewhile(lambda part: not has_magic(part), source.parts))
         for match in sorted(fixed.glob(str(source.relative_to(fixed)))):
-            is_video = match.is_dir() or match.suffix.lower() in VIDEO_EXTENSIONS
+            is_video = match.is_dir() or (match.suffix.lower() in VIDEO_EXTENSIONS and match.is_file())
             if is_video and not any(map(is_skipped, match.relative_to(fixed).parts)):
                 yield from ((fixed, path, file) for _, path, file in _files_of(match))
     else:

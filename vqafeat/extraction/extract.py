@@ -60,6 +60,8 @@ def extract(
         IdentityError: the store holds one of the feature sets under another identity; no video was read.
         StoreError: another process is writing to the store, or the disk is full.
     """
+    if isinstance(dataset, str | Path):
+        raise ArgumentError(f"dataset is the text '{dataset}'; give a data set, load_dataset('{dataset}').")
     path = store_path(parse_path(store), dataset.name)
     summary = extract_features(
         dataset,
@@ -184,6 +186,9 @@ def _builder(
         shown = [item if isinstance(item, str) else item.feature_set for item in feature_sets]
         raise ArgumentError(f"feature_sets is {shown}; give names, or extractors on one device.")
     known = backbone_names(names)
+    if isinstance(weights, str | Path):
+        example = {name: str(weights) for name in known[:1]}
+        raise ArgumentError(f"weights is the text '{weights}'; give them by backbone, such as {example}.")
     if unknown := sorted(set(weights) - set(known)):
         raise ArgumentError(f"weights are given for '{unknown[0]}'; the backbones are {', '.join(known)}.")
     files = {name: str(source) for name, source in weights.items()}

@@ -39,8 +39,9 @@ class Loss:
     def __call__(self, scores: Tensor, labels: Tensor, **options: Any) -> Tensor:
         """Return the loss of (batch,) scores and (batch,) labels."""
         loss = self.function(scores, labels, **options)
-        if loss.ndim:
-            problem = f"loss '{self.function.__name__}' returned a tensor of shape {tuple(loss.shape)}"
+        if not isinstance(loss, Tensor) or loss.ndim:
+            what = f"tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            problem = f"loss '{self.function.__name__}' returned a {what}"
             raise ArgumentError(f"{problem}; it has to return one number, such as the mean.")
         return loss
 

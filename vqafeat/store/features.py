@@ -4,7 +4,7 @@ import mmap
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, reduce
+from functools import reduce
 from multiprocessing.reduction import DupFd
 from typing import Any, Protocol
 
@@ -98,6 +98,8 @@ class _StoredFeatures(Sequence[Array]):
     feature_sets: tuple[str, ...]
     videos: tuple[str, ...]
     checked: bool = False  # whether each reading compares checksums
+    # of the rows that were asked for; `functools.cache` could not be sent to the workers of a DataLoader
+    read_seconds: dict[int, Seconds | None] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -107,13 +109,16 @@ class _StoredFeatures(Sequence[Array]):
 
     def seconds(self, row: int) -> Seconds | None:
         """Return (row,) presentation times of the frames behind a video's rows, or None if not known."""
+        if row in self.read_seconds:
+            return self.read_seconds[row]
         video = self.videos[row]
         seconds, frame = self.store.seconds(video), self._fused(row).frame
         if seconds is not None and frame[-1] >= len(seconds):
             problem = f"features of '{video}' reach frame {frame[-1]}, its frame times {len(seconds) - 1}"
             raise StoreError(f"{problem}; extract them again from the same file.")
         is_bad = BAD_TIMES in (self.store.source(video) or {})
-        return None if seconds is None or is_bad else seconds[frame]
+        self.read_seconds[row] = None if seconds is None or is_bad else seconds[frame]
+        return self.read_seconds[row]
 
     def _fused(self, row: int) -> VideoFeatures:
         video = self.videos[row]
@@ -341,7 +346,7 @@ def load_features(
         contents=tuple(video.content for video in videos),
         mos=np.array([video.mos for video in videos], dtype=np.float64),
         features=features,
-        seconds=cache(features.seconds),
+        seconds=features.seconds,
         dataset_names=tuple(dataset.name for dataset in store.datasets),
         dataset_of=store.member_numbers[list(rows)],
     )

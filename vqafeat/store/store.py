@@ -59,7 +59,10 @@ class FeatureStore:
         """Open the store of `dataset` for writing with its present labels; make it if it is missing."""
         path = parse_path(path)
         with translate_network_errors(path):
-            exists = (path / "zarr.json").is_file()
+            exists, is_inside = ((folder / "zarr.json").is_file() for folder in (path, path.parent))
+        if is_inside:  # a store in a store would be extracted again, and no command would show it
+            next_step = f"name its folder, '{path.parent.parent}', with --store"
+            raise StoreError(f"'{path.parent}' is a store, not a folder of stores; {next_step}.")
         if not exists:
             attributes = {"dataset": dataset.name, "manifest_digest": ""}
             with translate_write_errors(path):
