@@ -415,6 +415,15 @@ def test_video_reader__never_takes_a_cut_file_for_whole(
     assert caught.value.kind in ("breaks-midway", "cannot-open", "no-frames")
 
 
+def test_video_reader__names_a_reason_of_ffmpeg_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "noise.mp4"
+    path.write_bytes(b"123" * 100)
+    with pytest.raises(VideoError) as caught:
+        VideoReader(path)
+    reason = "Invalid data found when processing input"
+    assert str(caught.value) == f"'{path}' cannot be opened: {reason}."
+
+
 def test_video_reader__breaks_at_damage_in_the_middle(tmp_path: Path) -> None:
     whole = bytearray(
         write_clip(tmp_path / "a.mkv", noise_frames(60, 160, 96), options={"g": "5", "bf": "0"}).read_bytes()

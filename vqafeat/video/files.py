@@ -39,7 +39,7 @@ def file_stat(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
     try:
         status = path.stat()
     except OSError as error:
-        raise VideoError("cannot-open", f"'{path}' cannot be read: {error}.") from error
+        raise VideoError("cannot-open", f"'{path}' cannot be read: {error.strerror or error}.") from error
     return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, **geometry}
 
 
@@ -50,7 +50,7 @@ def count_packets(path: Path, raw: RawGeometry | None = None) -> int:
         try:
             return sum(1 for packet in container.demux(stream) if packet.size)
         except (av.FFmpegError, OSError) as error:
-            message = f"'{path}' breaks while its packets are counted: {error}."
+            message = f"'{path}' breaks while its packets are counted: {error.strerror or error}."
             raise VideoError("breaks-midway", message) from error
 
 

@@ -109,7 +109,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
                         end_seconds = max(end_seconds, float(end))
                 yield from map(self._frame, pictures)
         except (av.FFmpegError, OSError) as error:
-            raise self._broken(str(error)) from error
+            raise self._broken(error.strerror or str(error)) from error
         if self._corrupt_frames:
             raise self._broken(f"{self._corrupt_frames} of its frames are damaged")
         if self._last_complaint:
@@ -303,7 +303,9 @@ def open_container(path: Path, raw: RawGeometry | None, hardware: str | None = N
         # absolute, since FFmpeg takes what is before a colon for a protocol
         container = cast(InputContainer, av.open(path.absolute(), mode="r", hwaccel=hwaccel, **_TAG_OPTIONS))
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError("cannot-open", f"'{path}' cannot be opened: {error}.") from error
+        # without the number and the path, which the text of these errors repeats
+        words = getattr(error, "strerror", None) or error
+        raise VideoError("cannot-open", f"'{path}' cannot be opened: {words}.") from error
     # _Clock estimates the time stamps that a container lacks
     container.flags &= ~cast(int, Flags.gen_pts.value)
     return container
