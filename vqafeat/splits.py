@@ -20,7 +20,8 @@ from vqafeat.registry import named
 
 Rounding = Literal["ceil", "int"]
 DEFAULT_RATIO = "60/20/20"
-PARTS = ("train", "validation", "test")
+PART_WORDS = {"train": "training", "validation": "validation", "test": "test"}
+PARTS = tuple(PART_WORDS)
 
 
 @dataclass(frozen=True)

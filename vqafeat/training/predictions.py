@@ -28,6 +28,7 @@ from vqafeat.io import unescape_formula, write_csv, write_json
 from vqafeat.losses.base import on_label_scale
 from vqafeat.metrics import Metrics, evaluate_predictions
 from vqafeat.schema import parse
+from vqafeat.splits import PART_WORDS
 from vqafeat.training import results
 from vqafeat.training.joint_store import dataset_number, strip_dataset_prefix
 from vqafeat.training.run_config import RunConfig
@@ -75,9 +76,10 @@ def fit_calibration(
     """
     x, y = np.asarray(outputs, dtype=np.float64), np.asarray(mos, dtype=np.float64)
     x, y = x[np.isfinite(x)], y[np.isfinite(x)]
-    problem = f"the {y.size} {part} video(s) have the same label" if y.size and np.ptp(y) == 0 else ""
+    words = PART_WORDS[part]
+    problem = f"the {y.size} {words} video(s) have the same label" if y.size and np.ptp(y) == 0 else ""
     if not x.size or float(x.std()) <= 1e-9 * float(np.abs(x).max()):
-        problem = f"the head gives its {x.size} {part} video(s) the same score"
+        problem = f"the head gives its {x.size} {words} video(s) the same score"
     if problem:
         slope, offset, instead = 1.0, 0.0, "the head's output is taken as it is"
         if not scaled:
@@ -92,7 +94,7 @@ def fit_calibration(
     squares = float(np.sum((x - left_out) ** 2)) + prior
     product = np.sum((y - left_out) * (x - left_out)) + prior
     share = float(np.clip(product / squares, 0, 1)) if squares > 0 else 0.0
-    against = f"the head's scores run against the labels of its {x.size} {part} videos"
+    against = f"the head's scores run against the labels of its {x.size} {words} videos"
     note = against if covariance < 0 else ""
     return Calibration(share + (1 - share) * slope, (1 - share) * offset, *mos_range, part, x.size, note)
 
@@ -122,7 +124,7 @@ def _left_out_scores(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[
 
 def calibration_words(calibrations: Sequence[Calibration]) -> str:
     """Return on which videos heads were calibrated, for example "calibrated on validation videos"."""
-    parts = dict.fromkeys({"train": "training"}.get(one.part, one.part) for one in calibrations)
+    parts = dict.fromkeys(PART_WORDS.get(one.part, one.part) for one in calibrations)
     return f"calibrated on {' or '.join(parts)} videos"
 
 

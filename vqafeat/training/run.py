@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.splits import PARTS
+from vqafeat.splits import PART_WORDS, PARTS
 from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.training import results
 from vqafeat.training.joint_store import dataset_number
@@ -281,6 +281,6 @@ def check_same(one: Run, two: Run, parts: Sequence[str] = PARTS, verb: str = "co
         for part in parts:
             if sorted(split[part]) != sorted(other_split[part]):
                 raise ArgumentError(
-                    f"split {number} has other {part} videos in '{two.path}' than in '{one.path}'; fit both "
-                    "with the same splits and seed."
+                    f"split {number} has other {PART_WORDS[part]} videos in '{two.path}' than in "
+                    f"'{one.path}'; fit both with the same splits and seed."
                 )
