@@ -225,6 +225,11 @@ def test_fit_config_epochs__follow_the_recipe_unless_overridden() -> None:
     ("values", "message"),
     [
         ({"splits": 0}, "splits is 0; it has to be at least 1"),
+        ({"splits": "3"}, r"splits is '3'; it has to be of type int, such as 10\.$"),
+        ({"seed": 1.5}, r"seed is 1.5; it has to be of type int, such as 0\.$"),
+        ({"features": ["a"]}, r"features is \['a'\]; it has to be of type str, such as ''\.$"),
+        ({"ratio": (60, 40)}, r"ratio is \(60, 40\); it has to be of type str, such as '60/20/20'\.$"),
+        ({"overrides": "epochs"}, r"overrides is 'epochs'; it has to be of type Mapping, such as {}\.$"),
         ({"head": "subgru"}, "unknown head 'subgru'"),
         ({"options": {"width": 3}}, "width"),
         ({"protocol": "scene"}, "unknown split protocol 'scene'"),

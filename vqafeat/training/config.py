@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -70,6 +70,12 @@ class FitConfig:
     skip_missing: bool = False
 
     def __post_init__(self) -> None:
+        for item in fields(self):
+            value, usual = getattr(self, item.name), {} if item.default is MISSING else item.default
+            kind = Mapping if usual == {} else type(usual)
+            if not isinstance(value, kind) and not (kind is float and isinstance(value, int)):
+                allowed = f"of type {kind.__name__}, such as {usual!r}"
+                raise ArgumentError(f"{item.name} is {value!r}; it has to be {allowed}.")
         for name, least in (("splits", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ArgumentError(f"{name} is {getattr(self, name)}; it has to be at least {least}.")
