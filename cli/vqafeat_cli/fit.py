@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 from click import IntRange, option
-from click.core import ParameterSource
 
 import vqafeat as vf
 from vqafeat.remote import StorePath
@@ -163,12 +162,11 @@ def fit(
 
 def _refuse_unused(protocol: str) -> None:
     """Refuse options that have no effect with the protocol."""
-    official, source_of = protocol == "official", click.get_current_context().get_parameter_source
-    for name in ("ratio",) if official else ("test_part", "validation_share"):
-        if source_of(name) is ParameterSource.COMMANDLINE:
-            problem = f"--{name.replace('_', '-')} has no effect with --protocol {protocol}"
-            other = "" if official else ", or use --protocol official"
-            raise click.UsageError(f"{problem}; leave it out{other}.")
+    advice = f"with --protocol {protocol}; leave it out"
+    if protocol == "official":
+        shared.refuse_unused(["ratio"], advice)
+    else:
+        shared.refuse_unused(["test_part", "validation_share"], f"{advice}, or use --protocol official")
 
 
 def _run_lines(run: "vf.Run") -> Iterator[str]:

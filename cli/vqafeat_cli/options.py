@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click import Choice, IntRange, option
+from click.core import ParameterSource
 
 from vqafeat.cluster import ClusterOptions
 from vqafeat.errors import ArgumentError
@@ -35,6 +36,14 @@ def together(*options: Decorator) -> Decorator:
 def given(values: Mapping[str, Value | None]) -> dict[str, Value]:
     """Return the values of those options that were given."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def refuse_unused(names: Sequence[str], why: str) -> None:
+    """Refuse those of the named options that were given, since they have no effect."""
+    source_of = click.get_current_context().get_parameter_source
+    for name in names:
+        if source_of(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} has no effect {why}.")
 
 
 def _as_bytes(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:

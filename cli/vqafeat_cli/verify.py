@@ -56,6 +56,11 @@ def verify(
 
     if repair and root is None:
         raise click.UsageError("--repair extracts damaged videos again; name the videos' folder with --root.")
+    if not repair:
+        options.refuse_unused(["root"], "without --repair; add it, or leave --root out")
+    if against is None:
+        advice = "without --against FOLDER; add it, or leave this option out"
+        options.refuse_unused(["sample", "seed", "tolerance"], advice)
     count = 0
     for path in stores_in(store) or [store]:
         try:

@@ -108,6 +108,16 @@ def test_verify_command__lists_what_a_repair_leaves(store: FeatureStore, videos:
     assert (ended.code, ended.out.splitlines()) == (3, [damage, f"still wrong: {damage}"]), ended.err
 
 
+def test_verify_command__refuses_options_without_effect(store: FeatureStore, videos: Path, run: Run) -> None:
+    ended = run("verify", store.path, "--root", videos)
+    expected = "--root has no effect without --repair; add it, or leave --root out.\n"
+    assert (ended.code, ended.err.endswith(expected)) == (2, True), ended.err
+    for name in ("sample", "seed", "tolerance"):
+        ended = run("verify", store.path, f"--{name}", 1)
+        expected = f"--{name} has no effect without --against FOLDER; add it, or leave this option out.\n"
+        assert (ended.code, ended.err.endswith(expected)) == (2, True), ended.err
+
+
 def test_verify_command__compares_a_sample_with_the_videos(
     store: FeatureStore, videos: Path, tmp_path: Path, run: Run
 ) -> None:
