@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from vqafeat.evaluation.groups import GroupEvaluation
 
 _OWN = "[default: that of the run]"
+_IN_STORE = "Data set in the store.  [default: the only one there, or else that of the run]"
 _BY = "Also measure groups of videos; see `vqafeat list groupings`, or give a CSV video,group."
 _THRESHOLD = "Smallest label of high quality, for --by quality.  [default: middle of the label range]"
 
 
 @click.command()
 @click.argument("run", type=PATH)
-@option("--dataset", metavar="NAME|FILE", help=f"Data set in the store.  {options.ONLY_ONE}")
+@option("--dataset", metavar="NAME|FILE", help=_IN_STORE)
 @options.read_store_options
 @option("--mapping", help=f"{options.MAPPING}  {_OWN}")
 @options.skip_missing_option
@@ -72,9 +73,10 @@ def evaluate(
         raise click.UsageError("--quality-threshold divides the groups of --by quality; give both.")
     if by is not None:
         groups.check_grouping(by, quality_threshold)
-    source = open_store(store, dataset)
+    config = Run(run).config
+    source = open_store(store, dataset, config.dataset)
     frames = options.given({name: measured.pop(name) for name in ("order", "sampling", "draws")})
-    with local_copies(source, split_feature_sets(Run(run).config.feature_sets), cache) as copy:
+    with local_copies(source, split_feature_sets(config.feature_sets), cache) as copy:
         result = evaluate.evaluate(run, copy, frame_changes=frames, **measured)
     videos = {row.video for row in result.predictions}
     values = result.summary.as_json({source.dataset.name: len(videos)})

@@ -235,7 +235,7 @@ def _table_lines(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _run_lines(run: "vf.Run") -> Iterator[str]:
     config = run.config
-    yield f"{run.path}: {config.head} on {config.feature_sets} of {config.dataset}, by {config.origin}"
+    yield f"{run.path}: {config.head} on {config.feature_sets} of {config.dataset} ({config.origin})"
     yield from _metrics_lines(run)
     for title, values in run.describe().items():
         if values:

@@ -33,8 +33,8 @@ def load_with_root(
     return dataset, folder
 
 
-def open_store(folder: StorePath, dataset: str | None) -> FeatureStore:
-    """Open the store of a data set below a folder; without a name, the only store of the folder."""
+def open_store(folder: StorePath, dataset: str | None, usual: str = "") -> FeatureStore:
+    """Open the store of a data set below a folder; without a name, the only store, or that of `usual`."""
     command = "vqafeat extract --dataset {} --backbone resnet50"
     if dataset is not None:
         name = dataset
@@ -50,10 +50,11 @@ def open_store(folder: StorePath, dataset: str | None) -> FeatureStore:
     paths = stores_in(folder)
     if not paths:
         raise StoreError(f"the store '{folder}' holds no data set; make one with `{command.format('NAME')}`.")
-    if len(paths) > 1:
-        names = ", ".join(path.stem for path in paths)
+    own = [path for path in paths if usual and path == store_path(folder, usual)] or paths
+    if len(own) > 1:
+        names = ", ".join(path.stem for path in own)
         raise StoreError(f"the store '{folder}' holds several data sets ({names}); name one with --dataset.")
-    return FeatureStore.open(paths[0])
+    return FeatureStore.open(own[0])
 
 
 def open_stores(

@@ -190,7 +190,7 @@ def test_main__a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("evaluate none --videos test", "'features'"),
+        ("evaluate none --videos test", "'none'"),
         ("report none --videos folder", "videos is 'folder', which is not a folder"),
         ("table li-5 --recorded=x.npz", "leave out --published-predictions"),
         ("predict none . --scale-of konvid", "'.'"),

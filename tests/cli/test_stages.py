@@ -252,6 +252,16 @@ def test_evaluate__equals_the_figures_of_the_fit(run: Run, avg_gru: Path) -> Non
     assert "the test parts of the run's 2 splits" in run("evaluate", avg_gru).out
 
 
+def test_evaluate__takes_the_data_set_of_the_run_of_several(run: Run, avg_gru: Path) -> None:
+    shutil.copytree("features/mine.zarr", "features/another.zarr")
+    ended = run("evaluate", avg_gru)
+    assert (ended.code, "the test parts of the run's 2 splits" in ended.out) == (0, True), ended.err
+    Path("features/mine.zarr").rename("features/third.zarr")
+    ended = run("evaluate", avg_gru)
+    words = "holds several data sets (another, third); name one with --dataset."
+    assert (ended.code, words in ended.err) == (1, True), ended.err
+
+
 def test_json__of_commands_has_the_same_keys_and_shapes(run: Run, avg_gru: Path) -> None:
     other = json.loads(run(*AVG_GRU, "--seed", 1, "--epochs", 1, "--json").out)["run"]
     assert other == "runs/mine-squeezenet1_0-avg-gru-epochs=1-seed=1"
@@ -289,7 +299,7 @@ def test_evaluate__writes_the_predictions_and_their_scatter(run: Run, avg_gru: P
 
 def test_show__a_run_with_its_figures_epochs_and_calibration(run: Run, avg_gru: Path) -> None:
     result, shown = json.loads(run(*AVG_GRU, "--json").out), run("show", avg_gru).out
-    assert f"{avg_gru}: avg-gru on squeezenet1_0 of mine, by vqafeat fit" in shown
+    assert f"{avg_gru}: avg-gru on squeezenet1_0 of mine (vqafeat fit)" in shown
     assert (
         "metrics             over 2 splits, from the test parts in predictions.csv; PLCC and RMSE after "
         "mapping 'logistic-increasing'" in shown
