@@ -105,8 +105,9 @@ def device_named(name: str | None) -> "torch.device":
         raise ArgumentError(f"device is '{name}'; it has to be 'cpu', 'cuda' or 'cuda:NUMBER'.")
     device, count = torch.device(name), torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
-        problem = f"device is '{name}', but PyTorch finds {count} CUDA device(s) here, counted from 0"
-        raise ArgumentError(f"{problem}; use one of them, or 'cpu'.")
+        those = f"{count} CUDA device(s) here, counted from 0; use one of them, or 'cpu'"
+        those = those if count else "no CUDA device here; use 'cpu'"
+        raise ArgumentError(f"device is '{name}', but PyTorch finds {those}.")
     return device
 
 

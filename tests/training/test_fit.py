@@ -307,12 +307,15 @@ def test_fit__refuses_wrong_arguments(make_store: MakeStore, tmp_path: Path) -> 
 def test_fit__refuses_an_absent_device(
     make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(
-        ArgumentError,
-        match=r"device is 'cuda', but PyTorch finds 0 CUDA device\(s\) here, counted from 0; use one",
+        ArgumentError, match=r"device is 'cuda', but PyTorch finds no CUDA device here; use 'cpu'\.$"
     ):
         small_fit(make_store(), tmp_path / "run", device="cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    known = r"PyTorch finds 2 CUDA device\(s\) here, counted from 0; use one of them, or 'cpu'\.$"
+    with pytest.raises(ArgumentError, match=f"device is 'cuda:2', but {known}"):
+        small_fit(make_store(), tmp_path / "run", device="cuda:2")
 
 
 def test_fit__replaces_a_finished_run_only_when_requested(make_store: MakeStore, tmp_path: Path) -> None:
