@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.tables import MakeTable
+from vqafeat.paper_tables import table_names
 from vqafeat.paper_tables.format import RENDERERS
+from vqafeat.paper_tables.load import load_table
 from vqafeat.paper_tables.run import TableResult
-from vqafeat.paper_tables.table import CellResult, Measured, number
+from vqafeat.paper_tables.table import CellResult, Measured, RequiredFeatures, number
 from vqafeat.training.results import Summary
 
 NAMES = ["=1+1|<b>", "50% & $x_1^2~{#}\\"]
@@ -59,6 +61,28 @@ def test_latex__escapes_every_special_character(result: TableResult) -> None:
     body = text[text.index(r"\toprule") :].splitlines()
     assert [len(re.findall(r"(?<!\\)&", line)) for line in body if line.endswith(r"\\")] == [2, 3, 3, 3]
     assert text.count("{") == text.count("}")
+
+
+@pytest.mark.parametrize("name", table_names())
+def test_latex__of_shipped_tables_has_signs_that_latex_knows(name: str) -> None:
+    table = load_table(name)
+    result = TableResult(table, tuple(map(CellResult, table.cells)))
+    text = RENDERERS["latex"](result, Path("features"))
+    assert not re.findall(r"[^\x00-\xff]", text)  # of others, LaTeX says that they are not set up
+
+
+def test_latex__a_command_keeps_its_hyphens(make_table: MakeTable) -> None:
+    table = make_table([{"name": "a"}])
+    need = RequiredFeatures("konvid", "resnet50")
+    result = TableResult(table, tuple(CellResult(cell, missing=(need,)) for cell in table.cells))
+    assert "extract -{}-dataset konvid -{}-backbone resnet50" in RENDERERS["latex"](result, Path("features"))
+
+
+@pytest.mark.parametrize("name", ["[a]", "*a"])
+def test_latex__a_row_is_no_option_of_the_row_before(make_table: MakeTable, name: str) -> None:
+    table = make_table([{"name": "b"}, {"name": name}])
+    result = TableResult(table, tuple(map(CellResult, table.cells)))
+    assert f"\n{{{name[0]}}}{name[1:]} & " in RENDERERS["latex"](result, Path("features"))
 
 
 def test_csv__has_a_line_a_cell_and_no_formulas(result: TableResult) -> None:

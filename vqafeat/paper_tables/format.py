@@ -119,13 +119,21 @@ def _markdown_escaped(text: str) -> str:
 
 _LATEX_TEXT = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater"}
 _LATEX_TEXT |= {"|": "bar", '"': "quotedbl"}
-_LATEX_MATH = {"±": "pm", "†": "dagger", "‡": "ddagger", "≈": "approx", "≤": "le", "→": "to"}
+_LATEX_MATH = {"±": "pm", "†": "dagger", "‡": "ddagger", "≈": "approx", "≤": "le", "≥": "ge"}
+_LATEX_MATH |= {"→": "to", "κ": "kappa", "λ": "lambda", "η": "eta", "‖": "Vert"}
 _LATEX = str.maketrans(
     {sign: rf"\{sign}" for sign in "&%$#_{}"}
     | {sign: rf"\text{name}{{}}" for sign, name in _LATEX_TEXT.items()}
     | {sign: rf"$\{name}$" for sign, name in _LATEX_MATH.items()}
     | {"−": "$-$", "²": "$^2$", "–": "--", "\n": " "}
 )
+_HYPHENS = re.compile("-(?=-)")  # LaTeX would set two as a dash, so that a command could not be copied
+
+
+def _latex_escaped(text: str) -> str:
+    escaped = "-{}".join(part.translate(_LATEX) for part in _HYPHENS.split(text))
+    # after the end of a row, a bracket would be read as its spacing, and a star as forbidding a page break
+    return re.sub(r"^([\[*])", r"{\1}", escaped)
 
 
 def comma_separated(result: TableResult, store: StorePath) -> str:
@@ -170,7 +178,7 @@ _LATEX_SYNTAX: dict[str, Any] = {
     "variable_end_string": ">>",
     "comment_start_string": "<#",
     "comment_end_string": "#>",
-    "finalize": _escaping(lambda text: text.translate(_LATEX)),
+    "finalize": _escaping(_latex_escaped),
 }
 # (filled table, folder of the stores for the commands that are shown) → text
 RENDERERS: dict[str, Callable[[TableResult, StorePath], str]] = {
