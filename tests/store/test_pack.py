@@ -286,6 +286,23 @@ def test_pack_store__does_not_swap_in_a_different_result(
     assert FeatureStore.open(store.path).layout.name == "plain"
 
 
+def test_pack_store__replaces_what_a_link_points_to(store: FeatureStore, tmp_path: Path) -> None:
+    link = tmp_path / "links" / "small.zarr"
+    link.parent.mkdir()
+    link.symlink_to(store.path)
+    assert pack_store(link).path == store.path
+    assert link.is_symlink()
+    assert FeatureStore.open(link).layout.name == "packed"
+    assert FeatureStore.open(store.path).layout.name == "packed"
+    assert [path.name for path in link.parent.iterdir()] == ["small.zarr"]
+
+
+def test_pack_store__takes_the_present_folder(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(store.path)
+    assert pack_store(".").path == store.path
+    assert FeatureStore.open(store.path).layout.name == "packed"
+
+
 def test_pack_store__leaves_a_packed_store_as_it_is(store: FeatureStore) -> None:
     assert not pack_store(store.path).unchanged
     assert pack_store(store.path).unchanged

@@ -391,6 +391,23 @@ def test_exclusive__refuses_a_second_writer_and_removes_partial_files(store: Fea
         pass
 
 
+def test_exclusive__locks_the_store_behind_a_link(store: FeatureStore, tmp_path: Path) -> None:
+    link = tmp_path / "links" / "v.zarr"
+    link.parent.mkdir()
+    link.symlink_to(store.path)
+    linked = FeatureStore.open(link, writable=True)
+    with store.exclusive(), pytest.raises(StoreError, match="another process is writing"), linked.exclusive():
+        pass
+
+
+def test_exclusive__locks_a_store_by_the_present_folder(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(store.path)
+    with FeatureStore.open(".", writable=True).exclusive():
+        assert store.path.with_suffix(".lock").is_file()
+
+
 def test_store_key__differs_for_different_names() -> None:
     names = ["a/b", "a%2Fb", "a\\b", "a:b", "x" * 230 + "1", "x" * 230 + "2", "..", "%2E.", "__a", "_a"]
     assert len({store_key(name) for name in names}) == len(names)

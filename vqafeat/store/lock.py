@@ -97,7 +97,8 @@ def _lock_object(path: "UPath") -> Iterator[None]:
 @contextmanager
 def _lock_file(store: Path, suffix: str, kind: int, timeout_seconds: float = 0.0) -> Iterator[None]:
     with translate_write_errors(store):
-        file = store.with_suffix(suffix).open("w")
+        # next to the store itself, so that a link to it has the same lock
+        file = store.resolve().with_suffix(suffix).open("w")
     with file:
         deadline = time.monotonic() + timeout_seconds
         with translate_write_errors(store):

@@ -78,9 +78,10 @@ def _convert(
     shard_bytes: int = SHARD_BYTES,
 ) -> PackResult:
     path, out = parse_path(path), None if out is None else parse_path(out)
-    old = path.with_name(f"{path.name}.old")
-    if isinstance(path, Path) and not path.exists() and old.exists():
-        old.rename(path)  # its replacement was stopped between two renames
+    if isinstance(path, Path):
+        path = path.resolve()  # what a link points to is replaced, not the link
+        if not path.exists() and (old := path.with_name(f"{path.name}.old")).exists():
+            old.rename(path)  # its replacement was stopped between two renames
     store = FeatureStore.open(path)
     if out is not None and out.exists():
         raise StoreError(f"--out '{out}' exists already; name another path, or delete it.")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from math import nan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -43,6 +44,8 @@ class FeatureStore:
     def open(cls, path: StorePath | str, writable: bool = False) -> "FeatureStore":
         """Open a store at a local path or a URL; a packed one cannot be opened as writable."""
         path = parse_path(path)
+        if isinstance(path, Path) and path.name in ("", ".."):
+            path = path.resolve()  # the lock and the failure log are named after the store
         with translate_network_errors(path):
             root = _open_root(path, "r+" if writable else "r")
         schema = root.attrs.get("schema_version")
