@@ -289,6 +289,15 @@ def test_page__opens_with_a_comparison(opened: Callable[..., Page], tmp_path: Pa
     assert page.locator("#training-run").inner_text() == "of near"
 
 
+def test_page__has_no_dash_for_what_one_split_lacks(opened: Callable[..., Page], tmp_path: Path) -> None:
+    folders = [recorded_run(tmp_path / name, videos=2, splits=1) for name in "ab"]
+    page = opened(write_report(build_report(folders, tmp_path), tmp_path / "page.html"))
+    assert "±" not in page.locator("#metrics-table tbody").inner_text()
+    assert column(page, 5, "#comparison .scroll:not(details *)")[1] != "– to –"
+    page.locator("#text").fill("v0001")
+    assert page.locator("#count").inner_text() == "1 video, 1 score"
+
+
 def test_page__one_run_has_no_comparison(opened: Callable[..., Page], tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "a")
     page = opened(write_report(build_report([folder], tmp_path), tmp_path / "page.html"))
@@ -472,6 +481,35 @@ def test_page__a_narrow_window_does_not_scroll_sideways(
 ) -> None:
     page = opened(fitted_page, viewport={"width": 380, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("width", [380, 1280])
+def test_page__long_names_of_runs_stay_in_their_place(
+    opened: Callable[..., Page], tmp_path: Path, width: int
+) -> None:
+    long = (f"{'x' * 100}-plcc", f"{'x' * 100}-l1", "words of a long name " * 8)
+    runs = [recorded_run(tmp_path / name, noise=0.4 + number) for number, name in enumerate(long)]
+    page = opened(
+        write_report(build_report(runs, tmp_path), tmp_path / "page.html"),
+        viewport={"width": width, "height": 800},
+    )
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    names = page.locator("#comparison svg g text")
+    assert len(set(names.all_text_contents()[:3])) == 3, "names that differ at their end"
+    right = "(node) => node.getBoundingClientRect().right"
+    charts = [chart.evaluate(right) for chart in page.locator("#comparison svg").all() for _ in long]
+    assert all(name.evaluate(right) <= end for name, end in zip(names.all(), charts, strict=True))
+    value = page.locator("#chosen-facts dd").first
+    assert value.bounding_box()["width"] > 100
+
+
+def test_page__many_runs_are_compared_in_one_sentence(opened: Callable[..., Page], tmp_path: Path) -> None:
+    runs = [recorded_run(tmp_path / f"r{number}", noise=0.4 + number, splits=8) for number in range(10)]
+    report = build_report(runs, tmp_path)
+    words = opened(write_report(report, tmp_path / "page.html")).locator("#comparison p").first.inner_text()
+    pairs = list(filter(None, report.comparisons[0].pairs.values()))
+    assert f"from {sum(pair.p_holm < 0.05 for pair in pairs)} of 9 other runs" in words
+    assert "differ significantly" not in words
 
 
 def test_page__a_table_sorts_and_leads_to_its_runs(opened: Callable[..., Page], tmp_path: Path) -> None:

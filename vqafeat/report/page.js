@@ -24,6 +24,7 @@ function fixed(value, digits, plus = "") {
   return sign + size;
 }
 
+const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 // the difference of a score and a label as both are shown
 const errorOf = (score, { mos, digits }) => Number(score.toFixed(digits)) - Number(mos.toFixed(digits));
@@ -206,7 +207,7 @@ function showVideos() {
   });
   rows.sort((one, two) => two.size - one.size); // which decides among errors that are equal as shown
   fillTable(videosTable, rows);
-  $("count").textContent = `${rows.length} videos, ${selected.length} scores`;
+  $("count").textContent = `${counted(rows.length, "video")}, ${counted(selected.length, "score")}`;
   $("videos-note").hidden = rows.length <= MOST_ROWS;
   if (!rows.some(({ video }) => video === chosen)) chosen = videoLines()[0]?.video;
 }
@@ -269,8 +270,7 @@ function factsOf(video) {
   const own = tested(scores);
   if (own.length) {
     const score = fixed(mean(own), digits), error = fixed(errorOf(mean(own), video), digits, "+");
-    const splits = own.length > 1 ? `${own.length} splits` : "1 split";
-    facts.push(["score in testing", `${score}, the mean over ${splits}`]);
+    facts.push(["score in testing", `${score}, the mean over ${counted(own.length, "split")}`]);
     facts.push(["error in testing", `${error}, score minus label`]);
   }
   for (const run of data.runs.filter((other) => other !== currentRun())) {

@@ -44,7 +44,11 @@ def rendered(report: Report) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     environment.filters |= {"figure": _figure, "value": _sort_value, "is_few": _is_few, "words": _words}
-    environment.filters |= {"p_value": _p_value, "as_words": lambda title: (title, "words long", "")}
+    environment.filters |= {
+        "short": _short,
+        "p_value": _p_value,
+        "as_words": lambda title: (title, "words long", ""),
+    }
     scatters_of = [list(scatters(number, run)) for number, run in enumerate(report.runs)]
     frames_of = [list(frame_charts(number, run)) for number, run in enumerate(report.runs)]
     runs = list(map(_script_values, report.runs, scatters_of, frames_of))
@@ -187,6 +191,11 @@ def _words(value: Any) -> str:
 
 def _figure(value: float) -> str:
     return f"{value:z.3f}".replace("-", "−") if isfinite(value) else NOTHING
+
+
+def _short(name: str) -> str:
+    """Return a name that fits a chart in a narrow window; long ones often differ at their end."""
+    return name if len(name) <= 36 else f"{name[:13]}…{name[-22:]}"
 
 
 def _p_value(value: float) -> str:
