@@ -79,7 +79,8 @@ def _convert(
 ) -> PackResult:
     path, out = parse_path(path), None if out is None else parse_path(out)
     if isinstance(path, Path):
-        path = path.resolve()  # what a link points to is replaced, not the link
+        if path.is_symlink() or path.name in ("", ".."):
+            path = path.resolve()  # what a link points to is replaced, not the link
         if not path.exists() and (old := path.with_name(f"{path.name}.old")).exists():
             old.rename(path)  # its replacement was stopped between two renames
     store = FeatureStore.open(path)
